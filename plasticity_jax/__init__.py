@@ -1,0 +1,1 @@
+"""Can this network still learn? Plasticity probes, learners and interventions in JAX."""

@@ -1,0 +1,7 @@
+"""Flax Linen networks; their parameters are the only thing the learners keep of them."""
+
+from plasticity_jax.networks.blocks import features_fn
+from plasticity_jax.networks.mlp import MLP
+from plasticity_jax.networks.nature_cnn import NatureCNN
+
+__all__ = ["MLP", "NatureCNN", "features_fn"]

@@ -1,0 +1,80 @@
+"""Every pytree trick in one place."""
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.types import Key, PyTree
+
+
+def dot(a: PyTree, b: PyTree) -> jax.Array:
+    """Inner product over all leaves, in float32 at least. Returns []."""
+    return sum(
+        jnp.vdot(as_float(x), as_float(y))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def norm(tree: PyTree) -> jax.Array:
+    """Global L2 norm. Returns []."""
+    return jnp.sqrt(dot(tree, tree))
+
+
+def sub(a: PyTree, b: PyTree) -> PyTree:
+    """Leafwise a - b."""
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def size(tree: PyTree) -> int:
+    """Number of entries over all leaves, P."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def as_float(x: jax.Array) -> jax.Array:
+    """Casts to float32, or leaves float64 as it is."""
+    return jnp.asarray(x).astype(jnp.promote_types(jnp.float32, jnp.result_type(x)))
+
+
+def all_finite(tree: PyTree) -> jax.Array:
+    """Whether no leaf holds a NaN or an infinity. Returns [] bool."""
+    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.array(flags)) if flags else jnp.array(True)
+
+
+def path_name(path: tuple) -> str:
+    """A key path as `Dense_0/kernel`, for predicates, records and messages."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def matrices(params: PyTree) -> dict[str, jax.Array]:
+    """Weight arrays of two axes and more as {path: [fan_in, fan_out]}, in path order."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        path_name(path): leaf.reshape(-1, leaf.shape[-1])
+        for path, leaf in leaves
+        if leaf.ndim >= 2
+    }
+
+
+def keys_to_data(tree: PyTree) -> PyTree:
+    """Typed PRNG keys as their uint32 words, for storage."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+
+
+def keys_from_data(tree: PyTree, template: PyTree) -> PyTree:
+    """The inverse of `keys_to_data`; `template` says which leaves are keys."""
+    return jax.tree.map(
+        lambda x, t: jax.random.wrap_key_data(x) if is_key(t) else x, tree, template
+    )
+
+
+def is_key(x) -> bool:
+    """Whether a leaf is a typed PRNG key array."""
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def named_key(key: Key, name: str) -> Key:
+    """A key for one named purpose: the same name, the same key."""
+    digest = 0
+    for byte in name.encode():  # FNV-1a: stable between processes, unlike hash()
+        digest = ((digest ^ byte) * 16777619) & 0xFFFFFFFF
+    return jax.random.fold_in(key, digest)
