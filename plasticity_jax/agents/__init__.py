@@ -1,0 +1,1 @@
+"""What a value-based agent is made of: TD losses, replay, exploration."""

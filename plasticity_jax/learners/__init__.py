@@ -1,0 +1,1 @@
+"""Learners: network, loss, optimiser and task as one state that advances."""

@@ -1,0 +1,98 @@
+"""Seeds as an axis: a pure learner becomes one compiled program for all of them."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.types import Learner, LearnerState, PureLearner
+
+AXES = ("vmap", "map")
+
+
+def vectorize(
+    pure: PureLearner, shared, seeds: tuple[int, ...], *, axis: str = "vmap"
+) -> Learner:
+    """Maps a pure learner and its probes over seeds.
+
+    Args:
+      pure: one seed's functions.
+      shared: data that all seeds read.
+      seeds: one int a seed, its key is `jax.random.key(seed)`.
+      axis: `vmap` advances all seeds together, `map` one after the other: faster on
+        CPU from about 128 units of width. Both give a seed the same random draws; their
+        results agree to rounding.
+
+    Returns:
+      A learner whose `advance` donates the state it is given.
+
+    Raises:
+      ValueError: no seeds, a seed twice, an unknown axis.
+    """
+    if axis not in AXES:
+        raise ValueError(f"seed_axis: expected one of {AXES}; got {axis!r}.")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(
+            f"seeds: expected at least one, each different; got {list(seeds)}."
+        )
+
+    @jax.jit
+    def init(shared, keys):
+        members = jax.vmap(lambda key: pure.init(shared, key))(keys)
+        return LearnerState(jnp.int32(0), members)
+
+    @partial(jax.jit, donate_argnums=0)
+    def advance(state, num_updates, shared):
+        # num_updates is traced: pieces of any length are one program.
+        if axis == "map":
+            return LearnerState(
+                state.updates + num_updates,
+                jax.lax.map(
+                    lambda member: jax.lax.fori_loop(
+                        state.updates,
+                        state.updates + num_updates,
+                        lambda updates, member: pure.update(shared, updates, member),
+                        member,
+                    ),
+                    state.members,
+                ),
+            )
+        # The clock stays outside vmap, so periodic work stays a cond.
+        update = jax.vmap(pure.update, in_axes=(None, None, 0))
+        members = jax.lax.fori_loop(
+            state.updates,
+            state.updates + num_updates,
+            lambda updates, members: update(shared, updates, members),
+            state.members,
+        )
+        return LearnerState(state.updates + num_updates, members)
+
+    @jax.jit
+    def metrics(state, shared):
+        over_seeds = jax.vmap(pure.metrics, in_axes=(None, None, 0))
+        row, members = over_seeds(shared, state.updates, state.members)
+        return row, LearnerState(state.updates, members)
+
+    def measure(fn):
+        @jax.jit
+        def compiled(members, shared, *args):
+            def one(member, *args):
+                return fn(pure.view(shared, member), *args)
+
+            # One seed at a time on CPU: a probe fills the machine by itself.
+            if jax.default_backend() == "cpu":
+                return jax.lax.map(lambda xs: one(*xs), (members, *args))
+            return jax.vmap(one)(members, *args)
+
+        return lambda members, *args: compiled(members, shared, *args)
+
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    return Learner(
+        seeds=tuple(seeds),
+        init=lambda: init(shared, keys),
+        advance=lambda state, num_updates: advance(state, num_updates, shared),
+        updates=lambda state: int(state.updates),
+        metrics=lambda state: metrics(state, shared),
+        snapshot=lambda state: state.members,
+        measure=measure,
+    )

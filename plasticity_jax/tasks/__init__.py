@@ -1,0 +1,1 @@
+"""Data, streams of tasks and pure environments."""
