@@ -55,21 +55,45 @@ def matrices(params: PyTree) -> dict[str, jax.Array]:
     }
 
 
-def keys_to_data(tree: PyTree) -> PyTree:
-    """Typed PRNG keys as their uint32 words, for storage."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+def to_dict(tree: PyTree) -> dict:
+    """Returns nested dicts of arrays named by path, typed keys as their uint32 words."""
+    nested = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        *parents, last = (jax.tree_util.keystr((part,), simple=True) for part in path)
+        place = nested
+        for name in parents:
+            place = place.setdefault(name, {})
+        place[last] = jax.random.key_data(leaf) if is_key(leaf) else leaf
+    return nested
 
 
-def keys_from_data(tree: PyTree, template: PyTree) -> PyTree:
-    """The inverse of `keys_to_data`; `template` says which leaves are keys."""
-    return jax.tree.map(
-        lambda x, t: jax.random.wrap_key_data(x) if is_key(t) else x, tree, template
-    )
+def from_dict(template: PyTree, nested: dict) -> PyTree:
+    """The inverse of `to_dict`; `template` (arrays or their shapes) gives the structure.
+
+    Raises:
+      ValueError: an array is missing or has another shape.
+    """
+
+    def find(path, expected):
+        leaf = nested
+        for part in path:
+            leaf = leaf.get(jax.tree_util.keystr((part,), simple=True), {})
+        if is_key(expected):
+            leaf = jax.random.wrap_key_data(jnp.asarray(leaf, jnp.uint32))
+        if jnp.shape(leaf) != expected.shape:
+            raise ValueError(
+                f"{path_name(path)}: expected shape {expected.shape}; got "
+                f"{jnp.shape(leaf) if hasattr(leaf, 'shape') else 'nothing'}. The saved "
+                "state is of another network, optimiser or number of seeds."
+            )
+        return jnp.asarray(leaf)
+
+    return jax.tree_util.tree_map_with_path(find, template)
 
 
 def is_key(x) -> bool:
     """Whether a leaf is a typed PRNG key array."""
-    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def named_key(key: Key, name: str) -> Key:

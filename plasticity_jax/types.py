@@ -12,7 +12,9 @@ import optax
 
 PyTree = Any
 Key = jax.Array  # a typed key, jax.random.key
-LossFn = Callable[[PyTree, PyTree, Key], jax.Array]  # (params, batch, key) -> losses [N]
+LossFn = Callable[
+    [PyTree, PyTree, Key], jax.Array
+]  # (params, batch, key) -> losses [N]
 
 
 class TrainState(NamedTuple):
@@ -44,7 +46,9 @@ class ProbeView(NamedTuple):
     loss_fn: LossFn  # the training loss, unreduced, row-separable, its state frozen
     apply_fn: Callable  # (params, inputs [N, ...]) -> outputs [N, O]
     init_fn: Callable  # (key) -> params
-    features_fn: Callable  # (params, inputs) -> {layer: [N, ...]}, the last: penultimate
+    features_fn: (
+        Callable  # (params, inputs) -> {layer: [N, ...]}, the last: penultimate
+    )
     tx: optax.GradientTransformation  # the main task's optimiser
     params: PyTree
     initial_params: PyTree
@@ -64,9 +68,9 @@ class Probe(NamedTuple):
     """A measurement with its times. `prepare` runs once, at update 0; what it returns
     (targets, reference figures) is kept with the run and given to every `measure`."""
 
-    measure: Callable[[ProbeView, PyTree, Key], ProbeResult]
+    measure: Callable[[ProbeView, dict, Key], ProbeResult]
     times: tuple[int, ...]  # update counts, ascending
-    prepare: Callable[[ProbeView, Key], PyTree] = lambda view, key: {}
+    prepare: Callable[[ProbeView, Key], dict] | None = None
 
 
 class PureLearner(NamedTuple):
@@ -91,19 +95,21 @@ class LearnerState(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """What the loop drives, whatever the host. All rows and leaves are per seed, [S, ...].
+    """What the loop drives, whatever the host. Rows and snapshots are per seed, [S, ...].
 
     `advance` owns the state given to it (it is donated). `metrics` returns the figures
-    since the last call and the state with that window emptied. `export` and `restore`
-    turn the state, the environment's included, into a pytree of arrays and back.
+    since the last call and the state with that window emptied. `export` hands the whole
+    state over, the environment's included, as nested dicts of arrays; `restore` takes
+    them back.
     """
 
     seeds: tuple[int, ...]
     init: Callable[[], Any]  # () -> state
     advance: Callable[[Any, int], Any]  # (state, num_updates) -> state
     updates: Callable[[Any], int]  # (state) -> update count
+    failed_at: Callable[[Any], jax.Array]  # (state) -> [S] update count, -1: all well
     metrics: Callable[[Any], tuple[dict, Any]]  # (state) -> ({name: [S]}, state)
     snapshot: Callable[[Any], PyTree]  # (state) -> what `measure` reads
     measure: Callable  # (fn(view, *args)) -> compiled (snapshot, *args) -> [S, ...]
-    export: Callable[[Any], PyTree] = lambda state: state
-    restore: Callable[[PyTree], Any] = lambda tree: tree
+    export: Callable[[Any], dict]  # (state) -> nested dicts of arrays
+    restore: Callable[[dict], Any]  # its inverse

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax import checks
 from plasticity_jax.losses import td
 from plasticity_jax.types import Transition
 
@@ -25,8 +26,7 @@ def td_loss(agent: str, apply_fn, params, target_params, batch: Transition):
       target_params: held constant.
       batch: transitions, leaves [N, ...].
     """
-    if agent not in AGENTS:
-        raise ValueError(f"agent: expected one of {sorted(AGENTS)}; got {agent!r}.")
+    checks.one_of("agent", agent, AGENTS)
     q_tm1 = apply_fn(params, batch.s_tm1)
     q_t = apply_fn(target_params, batch.s_t)
     # DQN never asks for the online values after the step: do not compute them.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import trees
+from plasticity_jax import checks, trees
 from plasticity_jax.agents import replay
 from plasticity_jax.agents.exploration import epsilon_greedy
 from plasticity_jax.agents.q_learning import AGENTS, td_loss
@@ -72,17 +72,13 @@ def make(
     Raises:
       ValueError: an unknown name, or a count out of range.
     """
-    if agent not in AGENTS:
-        raise ValueError(f"agent: expected one of {sorted(AGENTS)}; got {agent!r}.")
-    if environment not in block_mdp.NAMES:
-        raise ValueError(
-            f"environment: expected one of {block_mdp.NAMES}; got {environment!r}."
-        )
-    if not 1 <= num_warmup <= replay_capacity:
-        raise ValueError(
-            f"num_warmup: expected 1 to replay_capacity = {replay_capacity}; "
-            f"got {num_warmup}."
-        )
+    checks.one_of("agent", agent, AGENTS)
+    checks.one_of("environment", environment, block_mdp.NAMES)
+    checks.within(0, 1, discount=discount, epsilon=epsilon)
+    checks.at_least(
+        1, batch_size=batch_size, target_period=target_period, num_eval=num_eval
+    )
+    checks.at_least(1, replay_capacity=replay_capacity, num_warmup=num_warmup)
     shared = Shared(dataset.images, dataset.labels, held_out.images, held_out.labels)
     num_actions = dataset.num_classes
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import trees
+from plasticity_jax import checks, trees
 from plasticity_jax.learners import training
 from plasticity_jax.losses import cross_entropy
 from plasticity_jax.networks import features_fn
@@ -59,13 +59,11 @@ def make(
     Raises:
       ValueError: an unknown stream, or more examples asked for than there are.
     """
-    if stream not in STREAMS:
-        raise ValueError(f"stream: expected one of {sorted(STREAMS)}; got {stream!r}.")
-    if not 0 < num_examples <= len(dataset.labels):
-        raise ValueError(
-            f"num_examples: expected 1 to {len(dataset.labels)}, the training examples "
-            f"there are; got {num_examples}."
-        )
+    checks.one_of("stream", stream, STREAMS)
+    checks.within(1, len(dataset.labels), num_examples=num_examples)
+    checks.at_least(
+        1, updates_per_task=updates_per_task, batch_size=batch_size, num_eval=num_eval
+    )
     shared = Shared(
         dataset.images[:num_examples], dataset.labels[:num_examples], held_out.images
     )

@@ -67,5 +67,4 @@ def observe(window: Window, updates: jax.Array, **values: jax.Array) -> Window:
 def close(window: Window) -> tuple[dict, Window]:
     """Returns means as {"train/<name>": []} (NaN when empty) and the emptied window."""
     row = {f"train/{name}": total / window.count for name, total in window.sums.items()}
-    row["failed_at"] = window.failed_at
     return row, empty_window(*window.sums)._replace(failed_at=window.failed_at)

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax import checks, trees
 from plasticity_jax.types import Learner, LearnerState, PureLearner
 
 AXES = ("vmap", "map")
@@ -29,8 +30,7 @@ def vectorize(
     Raises:
       ValueError: no seeds, a seed twice, an unknown axis.
     """
-    if axis not in AXES:
-        raise ValueError(f"seed_axis: expected one of {AXES}; got {axis!r}.")
+    checks.one_of("axis", axis, AXES)
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(
             f"seeds: expected at least one, each different; got {list(seeds)}."
@@ -92,7 +92,10 @@ def vectorize(
         init=lambda: init(shared, keys),
         advance=lambda state, num_updates: advance(state, num_updates, shared),
         updates=lambda state: int(state.updates),
+        failed_at=lambda state: state.members.window.failed_at,
         metrics=lambda state: metrics(state, shared),
         snapshot=lambda state: state.members,
         measure=measure,
+        export=trees.to_dict,
+        restore=lambda tree: trees.from_dict(jax.eval_shape(init, shared, keys), tree),
     )

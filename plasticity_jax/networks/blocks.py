@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 from flax.core import unfreeze
 
+from plasticity_jax import checks
+
 NORMS = ("none", "layer")
 FEATURES = "features"  # the collection hidden activations are sown into
 
 
 def activate(module: nn.Module, x: jax.Array, index: int, norm: str) -> jax.Array:
     """Norm (paper: before the nonlinearity), relu, and a record of the result."""
-    if norm not in NORMS:
-        raise ValueError(f"norm: expected one of {', '.join(NORMS)}; got {norm!r}.")
+    checks.one_of("norm", norm, NORMS)
     if norm == "layer":
         x = nn.LayerNorm(name=f"norm_{index}")(x)
     x = nn.relu(x)
@@ -59,7 +60,8 @@ class Conv(nn.Module):
         impl = self.impl
         if impl == "auto":
             impl = "gemm" if jax.default_backend() == "cpu" else "lax"
-        convolve = {"gemm": _gemm_conv, "lax": _lax_conv}[impl]
+        checks.one_of("conv_impl", impl, ("gemm", "lax"))
+        convolve = _gemm_conv if impl == "gemm" else _lax_conv
         return convolve(x, kernel, self.stride, self.padding) + bias
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax import checks
+
 UNIFORM = -1  # successor table entry: the next latent state is drawn uniformly
 
 
@@ -35,8 +37,7 @@ NAMES = ("easy", "hard", "sparse")
 def latents(name: str, key: jax.Array, labels: jax.Array, num_states: int):
     """Returns the latent state each image shows, [N]: its class, or in `hard` a fixed
     random label of its own."""
-    if name not in NAMES:
-        raise ValueError(f"environment: expected one of {NAMES}; got {name!r}.")
+    checks.one_of("environment", name, NAMES)
     if name == "hard":
         return jax.random.randint(key, labels.shape, 0, num_states, labels.dtype)
     return labels
@@ -51,8 +52,7 @@ def make(name: str, states: jax.Array, num_states: int) -> BlockMDP:
       states: latent state of each image, [N], from `latents`.
       num_states: L.
     """
-    if name not in NAMES:
-        raise ValueError(f"environment: expected one of {NAMES}; got {name!r}.")
+    checks.one_of("environment", name, NAMES)
     match = jnp.eye(num_states)
     state = jnp.arange(num_states)
     if name == "sparse":

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from plasticity_jax import checks
+
 
 class Dataset(NamedTuple):
     """Images with their labels, and how they are split."""
@@ -37,8 +39,7 @@ DATASETS = {"digits": digits}
 
 def load(name: str) -> Dataset:
     """Loads a dataset by name."""
-    if name not in DATASETS:
-        raise ValueError(f"dataset: expected one of {sorted(DATASETS)}; got {name!r}.")
+    checks.one_of("dataset", name, DATASETS)
     return DATASETS[name]()
 
 
@@ -49,15 +50,13 @@ def split(dataset: Dataset, num_held_out: int) -> tuple[Dataset, Dataset]:
       ValueError: `num_held_out` leaves no example on one of the sides.
     """
     num_examples = len(dataset.labels)
-    if not 0 < num_held_out < num_examples:
-        raise ValueError(
-            f"num_held_out: expected 1 to {num_examples - 1}, for a dataset of "
-            f"{num_examples} examples; got {num_held_out}."
-        )
+    checks.within(1, num_examples - 1, num_held_out=num_held_out)
     order = np.random.default_rng(0).permutation(num_examples)
 
     def take(rows):
-        return dataset._replace(images=dataset.images[rows], labels=dataset.labels[rows])
+        return dataset._replace(
+            images=dataset.images[rows], labels=dataset.labels[rows]
+        )
 
     return take(order[num_held_out:]), take(order[:num_held_out])
 

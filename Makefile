@@ -1,0 +1,36 @@
+# Set-up is shared: every target makes or repairs .venv first, and skips it when whole.
+PYTHON := .venv/bin/python
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup:  ## make or repair the environment in .venv
+	@.ci/setup .venv
+
+demo: setup  ## the main job: train two networks and one control, probe them, write the report
+	$(PYTHON) -m experiments.demo --out=runs/demo
+
+test: setup  ## the tests, under 12 minutes on two cores
+	$(PYTHON) -m pytest -n 2 --dist=loadfile -m "not long"
+
+test-all: setup  ## these and the long ones
+	$(PYTHON) -m pytest -n 2 --dist=loadfile
+
+lint: setup  ## ruff: rules and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: setup  ## let ruff write
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+bench: setup  ## side-by-side timings, one ratio a line
+	$(PYTHON) -m benchmarks.loop_overhead
+
+clean:  ## remove caches and runs, not .venv
+	rm -rf .cache .pytest_cache .ruff_cache runs build dist *.egg-info

@@ -1,0 +1,130 @@
+"""From a config to a learner with its probes: the only reader of configs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from experiments.readings import READINGS
+from experiments.schema import bind, check_type, choose, refuse_unknown
+from plasticity_jax import checks, networks, optimizers
+from plasticity_jax.learners import dqn, supervised, vectorize
+from plasticity_jax.tasks import datasets
+from plasticity_jax.types import Learner, Probe
+
+NETWORKS = {"mlp": networks.MLP, "nature_cnn": networks.NatureCNN}
+KEYS = {
+    "label": str,  # the run's name in reports
+    "learner": Mapping,
+    "network": Mapping,
+    "optimizer": Mapping,
+    "dataset": Mapping,
+    "seeds": Mapping,
+    "probes": Mapping,
+    "total_updates": int,
+    "log_every": int,  # updates between rows
+    "save_every": int,  # updates between checkpoints
+}
+OPTIONAL = ("label", "dataset", "probes")
+
+
+class Experiment(NamedTuple):
+    """What a config describes."""
+
+    learner: Learner
+    probes: dict[str, Probe]
+    counts: dict[str, int]  # the loop's total_updates, log_every, save_every
+
+
+def build(config: Mapping) -> Experiment:
+    """Builds everything a run needs.
+
+    Args:
+      config: nested mapping; see any file under configs/.
+
+    Raises:
+      ValueError: a key that is unknown or missing, a value of the wrong type or range.
+    """
+    config = dict(config)
+    for name, value in config.items():
+        refuse_unknown("config", name, list(KEYS))
+        check_type(f"config.{name}", value, KEYS[name])
+    for name in KEYS:
+        if name not in config and name not in OPTIONAL:
+            raise ValueError(f"config.{name}: expected a value; there is none.")
+    names = ("total_updates", "log_every", "save_every")
+    counts = {name: config[name] for name in names}
+    checks.at_least(1, **counts)
+    on_host = config["learner"].get("kind") == "atari"
+    learner = _atari(config) if on_host else _pure(config)
+    probes = {
+        name: _probe(name, section, counts["total_updates"], frozen_pool=not on_host)
+        for name, section in config.get("probes", {}).items()
+    }
+    return Experiment(learner, probes, counts)
+
+
+def _pure(config: Mapping) -> Learner:
+    learners = {"supervised": supervised.make, "dqn": dqn.make, "atari": None}
+    make = choose("config.learner", config["learner"], learners)
+    load = bind("config.dataset", _dataset, config.get("dataset", {}))
+    training, held_out = load()
+    network = choose("config.network", config["network"], NETWORKS, "num_outputs")
+    pure, shared = make(
+        network(num_outputs=training.num_classes), _tx(config), training, held_out
+    )
+    seeds, axis = bind("config.seeds", _seeds, config["seeds"])()
+    return vectorize.vectorize(pure, shared, seeds, axis=axis)
+
+
+def _atari(config: Mapping) -> Learner:
+    from plasticity_jax.learners.atari import dopamine_dqn
+
+    network = choose(
+        "config.network", config["network"], NETWORKS, "num_outputs", "conv_impl"
+    )
+    seeds, _ = bind("config.seeds", _seeds, config["seeds"])()
+    if len(seeds) != 1:
+        raise ValueError(
+            "config.seeds.count: expected 1 for an Atari agent, whose environment is on "
+            f"the host; got {len(seeds)}. Launch one run a seed."
+        )
+
+    def network_fn(num_actions, conv_impl):
+        return network(num_outputs=num_actions, conv_impl=conv_impl)
+
+    table = {"atari": dopamine_dqn.make}
+    make = choose("config.learner", config["learner"], table)
+    return make(network_fn, _tx(config), seeds[0])
+
+
+def _tx(config: Mapping):
+    return choose("config.optimizer", config["optimizer"], optimizers.OPTIMIZERS)()
+
+
+def _dataset(*, name: str = "digits", num_held_out: int = 360):
+    return datasets.split(datasets.load(name), num_held_out)
+
+
+def _seeds(*, first: int = 0, count: int = 1, axis: str = "vmap"):
+    checks.at_least(0, first=first)
+    checks.at_least(1, count=count)
+    return tuple(range(first, first + count)), axis
+
+
+def _probe(name: str, section: Mapping, total: int, frozen_pool: bool) -> Probe:
+    refuse_unknown("config.probes", name, list(READINGS))
+    where, section = f"config.probes.{name}", dict(section)
+    when = {key: section.pop(key) for key in ("at", "every") if key in section}
+    times = bind(where, _times, when)(total)
+    make = bind(where, READINGS[name], section)
+    measure, prepare = make(frozen_pool)
+    return Probe(measure, times, prepare)
+
+
+def _times(total: int, *, at: tuple[int, ...] = (), every: int = 0) -> tuple[int, ...]:
+    """Update counts up to `total`: those named, the multiples of `every`, and, with
+    `every`, 0 and the end."""
+    checks.at_least(0, every=every, **{"at": min(at, default=0)})
+    times = {time for time in at if time <= total}
+    if every:
+        times |= set(range(0, total, every)) | {total}
+    return tuple(sorted(times))

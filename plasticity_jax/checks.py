@@ -1,0 +1,41 @@
+"""Refusals that say what was expected, what came, and the nearest name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def one_of(what: str, value: str, names: Iterable[str]) -> None:
+    """Refuses a name that is not among `names`."""
+    names = list(names)
+    if value not in names:
+        raise ValueError(
+            f"{what}: expected one of {', '.join(names)}; got {value!r}."
+            + nearest(value, names)
+        )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns " Did you mean ...?" for a slip of the pen, else nothing."""
+    found = difflib.get_close_matches(str(name), list(names), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def at_least(minimum: float, **values: float) -> None:
+    """Refuses values below the minimum, by name."""
+    for name, value in values.items():
+        if not value >= minimum:
+            raise ValueError(f"{name}: expected at least {minimum}; got {value}.")
+
+
+def above_zero(**values: float) -> None:
+    """Refuses values that are not positive, by name."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name}: expected a number above 0; got {value}.")
+
+
+def within(low: float, high: float, **values: float) -> None:
+    """Refuses values outside [low, high], by name."""
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name}: expected {low} to {high}; got {value}.")

@@ -1,0 +1,1 @@
+"""The Atari host: Dopamine's agents on ALE's ROMs. Importing it imports neither."""

@@ -1,0 +1,37 @@
+"""A new regression task at the network's current output: how sharp is it from here?"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax.types import Key, LossFn, PyTree
+
+
+def landscape(
+    apply_fn: Callable, params: PyTree, inputs: PyTree, key: Key
+) -> tuple[LossFn, PyTree]:
+    """Returns (loss_fn, batch) of l(theta) = sum_o [f(X) - sg(f_0(X) + eps)]^2.
+
+    eps ~ N(0, 1) is drawn from `key`: keep the key to keep the task. The sum runs over
+    outputs. Its gradient is -2 eps grad f, so signs of its gradient cosines are those of
+    eps_i eps_j whatever the network does: judge interference on a training loss.
+
+    Args:
+      apply_fn: (params, inputs) -> outputs [N, O].
+      params: theta_0, where the landscape is looked at.
+      inputs: leading axis N.
+      key: of eps.
+
+    Source: arXiv 2303.01486, section 4.
+    """
+    outputs = apply_fn(params, inputs)
+    noise = jax.random.normal(key, outputs.shape, outputs.dtype)
+    batch = (inputs, jax.lax.stop_gradient(outputs + noise))
+
+    def loss_fn(params, batch, key):
+        del key
+        inputs, targets = batch
+        return jnp.sum(jnp.square(apply_fn(params, inputs) - targets), axis=-1)
+
+    return loss_fn, batch
