@@ -1,4 +1,4 @@
-"""Package metadata. `pip install .` is enough for the probes; the extras add what runs experiments."""
+"""Package metadata: the core is enough for the probes, the extras run experiments."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ EXTRAS = {
 setup(
     name="plasticity-jax",
     version="0.1.0",
-    description="Can this network still learn? Plasticity probes, learners and interventions in JAX.",
+    description="Can this network still learn? Plasticity in JAX.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

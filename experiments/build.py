@@ -84,8 +84,8 @@ def _atari(config: Mapping) -> Learner:
     seeds, _ = bind("config.seeds", _seeds, config["seeds"])()
     if len(seeds) != 1:
         raise ValueError(
-            "config.seeds.count: expected 1 for an Atari agent, whose environment is on "
-            f"the host; got {len(seeds)}. Launch one run a seed."
+            "config.seeds.count: expected 1 for an Atari agent, whose environment is "
+            f"on the host; got {len(seeds)}. Launch one run a seed."
         )
 
     def network_fn(num_actions, conv_impl):
@@ -123,7 +123,7 @@ def _probe(name: str, section: Mapping, total: int, frozen_pool: bool) -> Probe:
 def _times(total: int, *, at: tuple[int, ...] = (), every: int = 0) -> tuple[int, ...]:
     """Update counts up to `total`: those named, the multiples of `every`, and, with
     `every`, 0 and the end."""
-    checks.at_least(0, every=every, **{"at": min(at, default=0)})
+    checks.at_least(0, every=every, at=min(at, default=0))
     times = {time for time in at if time <= total}
     if every:
         times |= set(range(0, total, every)) | {total}

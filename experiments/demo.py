@@ -2,8 +2,8 @@
 
   python -m experiments.demo --out=runs/demo
 
-DQN on the easy block MDP over digits: the default network, the same with layer norm, and
-the default without bootstrapping. Each arm is an ordinary launch of
+DQN on the easy block MDP over digits: the default network, the same with layer norm,
+and the default without bootstrapping. Each arm is an ordinary launch of
 `experiments.train`, two at a time; the page and the table come from
 `experiments.report`. Run again, it continues whatever was interrupted.
 """

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time

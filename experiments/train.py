@@ -5,11 +5,12 @@
       --workdir=runs/quick --config.seeds.count=8
 
 A second launch in the same workdir goes on where the first stopped. Ctrl-C or SIGTERM
-saves and ends; a second Ctrl-C ends at once, and no more than the work since the last
-checkpoint is done again. Compare runs with `python -m experiments.report DIR [DIR ...]`.
+saves and ends; a second Ctrl-C ends at once, and the next launch repeats what came
+after the last checkpoint. To compare runs: `python -m experiments.report DIR [DIR ...]`.
 """
 
 import json
+import re
 import signal
 import sys
 
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     """Builds, runs, and turns every expected failure into one clear line."""
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only; got {argv[1:]}.")
-    if flags.FLAGS["verbosity"].using_default_value:
+    if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it touches
     try:
         return _train()
@@ -87,6 +88,18 @@ class _Stop:
         print("\nstopping: saving first", file=sys.stderr)
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; an unknown config key gives one clear line."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:  # as ml_collections reports it
+        text = " ".join(str(error.args[0]).split("\n"))
+        if found := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
+            text = f"{found[2]!r}. Did you mean {found[1]!r}?"
+        print(f"error: the config has no key {text}", file=sys.stderr)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -1,1 +1,1 @@
-"""Can this network still learn? Plasticity probes, learners and interventions in JAX."""
+"""Can this network still learn? Probes, learners and interventions in JAX."""

@@ -46,7 +46,7 @@ def path_name(path: tuple) -> str:
 
 
 def matrices(params: PyTree) -> dict[str, jax.Array]:
-    """Weight arrays of two axes and more as {path: [fan_in, fan_out]}, in path order."""
+    """Arrays of two axes and more as {path: [fan_in, fan_out]}, in path order."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return {
         path_name(path): leaf.reshape(-1, leaf.shape[-1])
@@ -56,7 +56,7 @@ def matrices(params: PyTree) -> dict[str, jax.Array]:
 
 
 def to_dict(tree: PyTree) -> dict:
-    """Returns nested dicts of arrays named by path, typed keys as their uint32 words."""
+    """Returns nested dicts of arrays named by path, typed keys as uint32 words."""
     nested = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         *parents, last = (jax.tree_util.keystr((part,), simple=True) for part in path)
@@ -68,7 +68,7 @@ def to_dict(tree: PyTree) -> dict:
 
 
 def from_dict(template: PyTree, nested: dict) -> PyTree:
-    """The inverse of `to_dict`; `template` (arrays or their shapes) gives the structure.
+    """The inverse of `to_dict`; `template` (arrays or shapes) gives the structure.
 
     Raises:
       ValueError: an array is missing or has another shape.
@@ -83,8 +83,8 @@ def from_dict(template: PyTree, nested: dict) -> PyTree:
         if jnp.shape(leaf) != expected.shape:
             raise ValueError(
                 f"{path_name(path)}: expected shape {expected.shape}; got "
-                f"{jnp.shape(leaf) if hasattr(leaf, 'shape') else 'nothing'}. The saved "
-                "state is of another network, optimiser or number of seeds."
+                f"{getattr(leaf, 'shape', 'nothing')}. The saved state is of another "
+                "network, optimiser or number of seeds."
             )
         return jnp.asarray(leaf)
 

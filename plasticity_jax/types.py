@@ -95,7 +95,7 @@ class LearnerState(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """What the loop drives, whatever the host. Rows and snapshots are per seed, [S, ...].
+    """What the loop drives, whatever the host. Rows and snapshots have an axis S.
 
     `advance` owns the state given to it (it is donated). `metrics` returns the figures
     since the last call and the state with that window emptied. `export` hands the whole

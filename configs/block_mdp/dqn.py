@@ -5,16 +5,18 @@ Command: python -m experiments.train --config=configs/block_mdp/dqn.py --workdir
 Variants, comma separated: hard, sparse; layer_norm; no_bootstrap; quick.
 Measured: see the section "Main job" of BUILD_NOTES.md.
 
-Where the paper is silent: Adam 1e-3, batch 64, gamma .99, epsilon .1, replay 50,000, one
-environment step an update. The paper's target period is 1,000 to 10,000 at 512 units; at
-128 units a period of 200 shows the effect in 20,000 updates.
+Where the paper is silent: Adam 1e-3, batch 64, gamma .99, epsilon .1, replay 50,000,
+one environment step an update. The paper's target period is 1,000 to 10,000 at 512
+units; at 128 units a period of 200 shows the effect in 20,000 updates.
 """
 
 from ml_collections import ConfigDict
 
+from experiments import variants
 
-def get_config(variants: str = "") -> ConfigDict:
-    """Returns the config; `variants` is a comma-separated list, applied in order."""
+
+def get_config(names: str = "") -> ConfigDict:
+    """Returns the config, changed by the variants named."""
     config = ConfigDict()
     config.label = "default"
     config.learner = dict(
@@ -27,6 +29,7 @@ def get_config(variants: str = "") -> ConfigDict:
         target_period=200,
         replay_capacity=50_000,
         num_warmup=1_000,
+        num_eval=2_048,
     )
     config.network = dict(kind="mlp", hidden=(128, 128), norm="none")
     config.optimizer = dict(
@@ -49,13 +52,7 @@ def get_config(variants: str = "") -> ConfigDict:
         representation=dict(every=1_000),
         weights=dict(every=1_000),
     )
-    for variant in filter(None, variants.split(",")):
-        if variant not in VARIANTS:
-            raise ValueError(
-                f"variant: expected some of {', '.join(VARIANTS)}; got {variant!r}."
-            )
-        VARIANTS[variant](config)
-    return config
+    return variants.apply(config, names, VARIANTS)
 
 
 def _hard(config):

@@ -180,7 +180,7 @@ def make(
         )
 
     def _held_out_batch(shared, key):
-        # One transition from each held-out image, by a uniform action: the same all run.
+        # One transition from each held-out image, by a uniform action: frozen.
         key = trees.named_key(key, "held_out")
         mdp, states = make_mdp(trees.named_key(key, "labels"), shared.held_out_labels)
         env = block_mdp.EnvState(states, jnp.arange(len(states), dtype=jnp.int32))

@@ -1,4 +1,4 @@
-"""Flax Linen networks; their parameters are the only thing the learners keep of them."""
+"""Flax Linen networks; learners keep only their parameters."""
 
 from plasticity_jax.networks.blocks import features_fn
 from plasticity_jax.networks.mlp import MLP

@@ -1,5 +1,5 @@
-"""What the networks share: the order linear -> norm -> nonlinearity, the record of every
-hidden layer's activations, and a convolution that is fast inside compiled loops."""
+"""What the networks share: the order linear -> norm -> nonlinearity, the record of
+hidden activations, and a convolution that is fast inside compiled loops."""
 
 import flax.linen as nn
 import jax
@@ -12,18 +12,28 @@ NORMS = ("none", "layer")
 FEATURES = "features"  # the collection hidden activations are sown into
 
 
-def activate(module: nn.Module, x: jax.Array, index: int, norm: str) -> jax.Array:
-    """Norm (paper: before the nonlinearity), relu, and a record of the result."""
-    checks.one_of("norm", norm, NORMS)
-    if norm == "layer":
-        x = nn.LayerNorm(name=f"norm_{index}")(x)
-    x = nn.relu(x)
-    module.sow(FEATURES, f"hidden_{index}", x, reduce_fn=lambda _, new: new)
-    return x
+class Network(nn.Module):
+    """The options that every network has; inputs [N, ...] -> outputs [N, O]."""
+
+    num_outputs: int
+    norm: str = "none"
+
+    def __post_init__(self):
+        checks.at_least(1, num_outputs=self.num_outputs)
+        checks.one_of("norm", self.norm, NORMS)
+        super().__post_init__()
+
+    def activate(self, x: jax.Array, index: int) -> jax.Array:
+        """Norm (paper: before the nonlinearity), relu, and a record of the result."""
+        if self.norm == "layer":
+            x = nn.LayerNorm(name=f"norm_{index}")(x)
+        x = nn.relu(x)
+        self.sow(FEATURES, f"hidden_{index}", x, reduce_fn=lambda _, new: new)
+        return x
 
 
-def features_fn(network: nn.Module):
-    """Returns (params, inputs) -> {"hidden_0": [N, ...], ...}, shallow to penultimate."""
+def features_fn(network: Network):
+    """Returns (params, inputs) -> {"hidden_0": [N, ...], ...}, penultimate last."""
 
     def features(params, inputs):
         _, state = network.apply({"params": params}, inputs, mutable=[FEATURES])
@@ -38,7 +48,7 @@ def _depth(name: str) -> int:
 
 
 class Conv(nn.Module):
-    """`nn.Conv` with square kernel and stride, the same parameters, two ways to compute.
+    """`nn.Conv` with square kernel and stride: same parameters, two ways to compute.
 
     XLA runs `lax.conv` 10.9 times slower inside a loop body on CPU (jax issue 12868).
     `gemm` is a sum of shifted matrix products: blocks of stride x stride pixels become
@@ -80,7 +90,7 @@ def _gemm_conv(x, kernel, stride, padding):
         for n, pad in zip(x.shape[1:3], pads, strict=True)
     ]
     config = [(0, 0, 0), (0, 0, 0)]
-    for n, m, (low, high) in zip(x.shape[1:3], out, pads, strict=True):
+    for n, m, (low, _) in zip(x.shape[1:3], out, pads, strict=True):
         whole_blocks = (m - 1 + taps) * stride  # may crop what no output looks at
         config.insert(-1, (low, whole_blocks - n - low, 0))
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)

@@ -1,4 +1,4 @@
-"""Probes: pure measurements of a network. Each returns `ProbeResult(scalars, arrays)`."""
+"""Probes: pure measurements, each returning `ProbeResult(scalars, arrays)`."""
 
 from plasticity_jax.probes.gradients import gradient_covariance, gradient_gram
 from plasticity_jax.probes.hessian import hessian_spectrum, hvp

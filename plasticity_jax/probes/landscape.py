@@ -14,8 +14,9 @@ def landscape(
     """Returns (loss_fn, batch) of l(theta) = sum_o [f(X) - sg(f_0(X) + eps)]^2.
 
     eps ~ N(0, 1) is drawn from `key`: keep the key to keep the task. The sum runs over
-    outputs. Its gradient is -2 eps grad f, so signs of its gradient cosines are those of
-    eps_i eps_j whatever the network does: judge interference on a training loss.
+    outputs. Its gradient is -2 eps grad f, so the signs of its gradient cosines are
+    those of eps_i eps_j whatever the network does: judge interference on a training
+    loss.
 
     Args:
       apply_fn: (params, inputs) -> outputs [N, O].

@@ -28,8 +28,8 @@ def weights(params: PyTree, initial_params: PyTree) -> ProbeResult:
     params = checks.float_params(params)
     if jax.tree.structure(params) != jax.tree.structure(initial_params):
         raise ValueError(
-            "initial_params: expected the structure of params; got "
-            f"{jax.tree.structure(initial_params)} against {jax.tree.structure(params)}."
+            f"initial_params: expected the structure {jax.tree.structure(params)} of "
+            f"params; got {jax.tree.structure(initial_params)}."
         )
     effective, numerical = 0.0, 0.0
     for matrix in trees.matrices(params).values():

@@ -1,4 +1,4 @@
-"""The paper's block MDP: ten latent states, each observed as a random image of its class.
+"""The paper's block MDP: each latent state is observed as a random image of its class.
 
 Dynamics are data (tables), so environments can vary along one compiled axis.
 Source: arXiv 2303.01486, section 5; continuing, no terminal state.

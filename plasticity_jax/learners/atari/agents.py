@@ -1,6 +1,7 @@
 """Dopamine's DQN and double DQN agents, with our network, optimiser and settings."""
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -28,10 +29,15 @@ class Adapter:
     network: nn.Module
 
     def init(self, key, x, **unused):
-        return self.network.init(key, x[None])["params"]
+        return _init_params(self.network, key, x[None])
 
     def apply(self, params, x, **unused):
         return Output(self.network.apply({"params": params}, x[None])[0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_params(network, key, x):
+    return network.init(key, x)["params"]
 
 
 class _Hosted:

@@ -39,9 +39,7 @@ class Settings(NamedTuple):
     update_horizon: int = 1  # both
     epsilon_train: float = 0.1  # paper; Dopamine: 0.01
     epsilon_decay_period: int = 250_000  # agent steps from 1 to epsilon_train; both
-    sticky_actions: bool = (
-        True  # repeat the last action with probability 0.25; Dopamine
-    )
+    sticky_actions: bool = True  # with probability 0.25; Dopamine
     max_noops: int = 0  # no-op frames that open an episode; Dopamine; paper: 30
     terminal_on_life_loss: bool = False  # Dopamine; paper: discount 0 on life loss
     max_episode_steps: int = 27_000  # agent steps, 108,000 frames; both

@@ -1,0 +1,7 @@
+"""What a run leaves behind: rows, arrays, timing, checkpoints."""
+
+from plasticity_jax.records.disk import DiskRecords, fork
+from plasticity_jax.records.files import RecordsError
+from plasticity_jax.records.memory import MemoryRecords
+
+__all__ = ["DiskRecords", "MemoryRecords", "RecordsError", "fork"]

@@ -1,0 +1,106 @@
+"""Checkpoints: nested dicts of arrays through Orbax, with a digest of every array."""
+
+import hashlib
+import shutil
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import traverse_util
+
+from plasticity_jax.records.files import first_line
+
+
+class Checkpoints:
+    """A folder of checkpoints, named by update count."""
+
+    def __init__(self, folder: Path, keep: int):
+        self._folder = folder
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            enable_async_checkpointing=False,  # a save has ended when it returns
+            cleanup_tmp_directories=True,  # a kill leaves them
+        )
+        self._manager = ocp.CheckpointManager(folder, options=options)
+
+    def save(self, updates: int, tree: dict) -> None:
+        """Saves nested dicts of arrays; the folder's name appears when all is there."""
+        tree = jax.device_get(tree)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_pack(tree)),
+            meta=ocp.args.JsonSave({"updates": updates, "digest": _digest(tree)}),
+        )
+        self._manager.save(updates, args=items)
+
+    def restore_newest(self) -> tuple[int, dict] | None:
+        """Returns (update count, tree) of the newest that is whole; None without one.
+
+        A torn or altered one is reported and set aside, and the one before is tried.
+        """
+        for updates in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return updates, self._read(updates)
+            except Exception as error:  # Orbax raises many kinds for a torn file
+                aside = self._folder.parent / f"torn_checkpoint_{updates}"
+                warnings.warn(
+                    f"checkpoint {updates} in {self._folder} cannot be read "
+                    f"({first_line(error)}). It is set aside as {aside.name}; falling "
+                    "back to the one before.",
+                    stacklevel=3,
+                )
+                shutil.rmtree(aside, ignore_errors=True)
+                shutil.move(self._folder / str(updates), aside)
+                self._manager.reload()
+        return None
+
+    def close(self) -> None:
+        """Ends Orbax's threads."""
+        self._manager.close()
+
+    def _read(self, updates: int) -> dict:
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
+        )
+        found = self._manager.restore(updates, args=items)
+        tree = _unpack(found["state"])
+        if _digest(tree) != found["meta"]["digest"]:
+            raise ValueError("its arrays are not those that were saved")
+        return tree
+
+
+# Orbax refuses arrays without entries: their shape is stored under a marked name.
+_EMPTY = ":empty:"
+
+
+def _pack(tree: dict) -> dict:
+    packed = {}
+    for path, leaf in traverse_util.flatten_dict(tree).items():
+        leaf = np.asarray(leaf)
+        if leaf.size == 0:
+            path = (*path[:-1], f"{path[-1]}{_EMPTY}{leaf.dtype.str}")
+            leaf = np.asarray(leaf.shape, np.int64)
+        packed[path] = leaf
+    return traverse_util.unflatten_dict(packed)
+
+
+def _unpack(tree: dict) -> dict:
+    unpacked = {}
+    for path, leaf in traverse_util.flatten_dict(tree).items():
+        leaf = np.asarray(leaf)
+        name, marker, dtype = path[-1].partition(_EMPTY)
+        if marker:
+            leaf = np.zeros(tuple(leaf), np.dtype(dtype))
+        unpacked[(*path[:-1], name)] = leaf
+    return traverse_util.unflatten_dict(unpacked)
+
+
+def _digest(tree: dict) -> str:
+    """A hash of every array: Orbax notices a missing file, not every altered byte."""
+    state = hashlib.blake2b(digest_size=16)
+    for path, leaf in sorted(traverse_util.flatten_dict(tree).items()):
+        leaf = np.ascontiguousarray(leaf)
+        state.update(f"{path} {leaf.dtype.str} {leaf.shape}".encode())
+        state.update(leaf.reshape(-1).view(np.uint8))
+    return state.hexdigest()

@@ -1,0 +1,204 @@
+"""A run's folder: the only place that writes to disk.
+
+    config.json, environment.json   what was run, and where (one entry a launch)
+    metrics.jsonl                   one row per update count and seed: the record
+    timing.jsonl                    wall-clock seconds by phase
+    arrays/<probe>_<updates>.npz    what a probe returned beside its scalars
+    checkpoints/<updates>/          the whole state
+    tensorboard/seed_<seed>/        a view derived from metrics.jsonl
+
+A checkpoint at update u says that every row up to u is on disk. So a restart goes back
+to the newest whole one and cuts the records to it: nothing is lost or doubled.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+from tensorboardX import SummaryWriter
+
+from plasticity_jax.records.checkpoints import Checkpoints
+from plasticity_jax.records.files import (
+    RecordsError,
+    first_line,
+    read_json,
+    read_rows,
+    replacing,
+    to_lines,
+    write_json,
+)
+
+
+class DiskRecords:
+    """Keeps a run in a folder, and takes up what it finds there."""
+
+    def __init__(self, workdir: str | os.PathLike, *, keep: int = 3):
+        """Opens a folder, made if missing.
+
+        Args:
+          workdir: the run's folder.
+          keep: checkpoints kept; the newest may be torn, so at least 2.
+
+        Raises:
+          RecordsError: the folder cannot be written, or another process runs in it.
+        """
+        self.workdir = Path(workdir).absolute()
+        self._saved = None  # newest update count known to be saved
+        self._writers: dict[int, SummaryWriter] = {}
+        with self._guard("the folder"):
+            (self.workdir / "arrays").mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.workdir / ".lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecordsError(
+                f"{self.workdir} is in use by another process. Wait for it to end, or "
+                "choose another --workdir."
+            ) from None
+        with self._guard("checkpoints"):
+            self._checkpoints = Checkpoints(self.workdir / "checkpoints", max(2, keep))
+
+    def describe(self, config: dict, environment: dict) -> None:
+        """Writes config.json, or compares with the one there; logs this launch.
+
+        Raises:
+          RecordsError: the folder holds a run of another configuration.
+        """
+        path = self.workdir / "config.json"
+        if path.exists():
+            _refuse_other_config(self.workdir, read_json(path), config)
+        launches = self.workdir / "environment.json"
+        earlier = read_json(launches) if launches.exists() else []
+        with self._guard("config.json and environment.json"):
+            write_json(path, config)
+            write_json(launches, [*earlier, environment])
+
+    def restore(self) -> tuple[int, dict] | None:
+        """Reads the newest whole checkpoint and cuts the records back to it.
+
+        Returns:
+          (update count, tree as it was saved), or None where there is no checkpoint.
+        """
+        found = self._checkpoints.restore_newest()
+        self._saved = found[0] if found else None
+        self._cut(found[0] if found else -1)
+        return found
+
+    def write(self, rows: list[dict], arrays: dict[str, dict]) -> None:
+        """Adds the rows of one update count, and each probe's arrays."""
+        for name, values in arrays.items():
+            file = self.workdir / "arrays" / f"{name}_{rows[0]['updates']:09d}.npz"
+            with self._guard(file.name), replacing(file) as temporary:
+                np.savez_compressed(temporary, **values)
+        self._append("metrics.jsonl", rows)
+        self._write_tensorboard(rows)
+
+    def time(self, **fields) -> None:
+        """Adds one line of wall-clock figures: outside the bit-for-bit promise."""
+        self._append("timing.jsonl", [fields])
+
+    def save(self, updates: int, tree: dict) -> None:
+        """Saves a checkpoint: nested dicts of arrays. All rows so far are on disk.
+
+        Raises:
+          RecordsError: it could not be written; earlier checkpoints are intact.
+        """
+        with self._guard(f"checkpoint {updates}"):
+            for writer in self._writers.values():
+                writer.flush()
+            self._checkpoints.save(updates, tree)
+        self._saved = updates
+
+    def close(self) -> None:
+        """Ends writing and lets another process in."""
+        for writer in self._writers.values():
+            with contextlib.suppress(OSError):  # a view only, and made anew
+                writer.close()
+        self._checkpoints.close()
+        self._lock.close()
+
+    def _cut(self, last: int) -> None:
+        """Drops whatever was recorded after update `last`, and torn lines."""
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            path = self.workdir / name
+            kept = [row for row in read_rows(path) if row["updates"] <= last]
+            with self._guard(name), replacing(path) as temporary:
+                temporary.write_text(to_lines(kept))
+        for path in (self.workdir / "arrays").glob("*.npz"):
+            if path.name.startswith(".") or int(path.stem.rsplit("_", 1)[1]) > last:
+                path.unlink()
+        # The TensorBoard view is made anew from what was kept.
+        shutil.rmtree(self.workdir / "tensorboard", ignore_errors=True)
+        self._write_tensorboard(read_rows(self.workdir / "metrics.jsonl"))
+
+    def _write_tensorboard(self, rows: list[dict]) -> None:
+        with self._guard("tensorboard"):
+            for row in rows:
+                seed = row["seed"]
+                if seed not in self._writers:
+                    folder = self.workdir / "tensorboard" / f"seed_{seed:03d}"
+                    self._writers[seed] = SummaryWriter(str(folder))
+                for name, value in row.items():
+                    if "/" in name and value is not None:
+                        self._writers[seed].add_scalar(name, value, row["updates"])
+
+    def _append(self, name: str, rows: list[dict]) -> None:
+        with self._guard(name), open(self.workdir / name, "a") as file:
+            file.write(to_lines(rows))
+
+    @contextlib.contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        """Turns a failure to write into one that says what is safe and what to do."""
+        try:
+            yield
+        except Exception as error:
+            safe = (
+                "nothing" if self._saved is None else f"all up to update {self._saved}"
+            )
+            raise RecordsError(
+                f"could not write {what} in {self.workdir}: {first_line(error)}. Saved "
+                f"there so far: {safe}. Make room or mend the folder, then give the "
+                "same command again."
+            ) from error
+
+
+def fork(source: str | os.PathLike, workdir: str | os.PathLike) -> None:
+    """Copies a run's records and checkpoints, not its configuration, to a new folder.
+
+    A folder that holds a run already is left alone: the fork was made before.
+
+    Raises:
+      RecordsError: there is nothing to fork from.
+    """
+    source, workdir = Path(source), Path(workdir)
+    if not (source / "checkpoints").is_dir():
+        raise RecordsError(f"fork: expected a run in {source}; it has no checkpoints.")
+    if (workdir / "config.json").exists():
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.jsonl", "timing.jsonl"):
+        if (source / name).exists():
+            shutil.copyfile(source / name, workdir / name)
+    for name in ("arrays", "checkpoints"):
+        shutil.copytree(source / name, workdir / name, dirs_exist_ok=True)
+
+
+def _refuse_other_config(workdir: Path, there: dict, here: dict) -> None:
+    there = traverse_util.flatten_dict(there, sep=".")
+    here = traverse_util.flatten_dict(json.loads(json.dumps(here)), sep=".")
+    names = sorted(name for name in there | here if there.get(name) != here.get(name))
+    if not names:
+        return
+    lines = [f"  {n}: {there.get(n)!r} there, {here.get(n)!r} asked for" for n in names]
+    raise RecordsError(
+        f"{workdir} holds a run of another configuration:\n" + "\n".join(lines) + "\n"
+        "To continue that run, launch with its settings. To fork it (its past, new "
+        f"settings from its last checkpoint): --fork_from={workdir} --workdir=NEW. To "
+        "start afresh, choose another --workdir."
+    )
