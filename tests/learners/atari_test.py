@@ -1,0 +1,351 @@
+"""The Atari host: exact resume, Dopamine's own arithmetic, and refusals."""
+
+import functools
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import ale_py
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import traverse_util
+
+from plasticity_jax import optimizers
+from plasticity_jax.learners.atari import compat, dopamine_dqn
+from plasticity_jax.learners.atari.emulator import NOOP, Emulator
+from plasticity_jax.networks import NatureCNN
+
+pytest.importorskip("dopamine", reason=f"needs the extra: {compat.INSTALL}")
+pytestmark = pytest.mark.dopamine
+
+AGENTS = ("dqn", "double_dqn")
+TX = optimizers.adam(1e-3)
+POOL = 32
+SETTINGS = {
+    "game": "Pong",
+    "replay_capacity": 120,  # wraps within the runs below
+    "min_replay_history": 80,
+    "target_update_period": 20,
+    "epsilon_decay_period": 100,
+    "max_episode_steps": 60,  # episodes end within the runs below
+    "max_noops": 5,
+    "probe_pool": POOL,
+}
+
+
+def network_fn(num_actions, conv_impl):
+    return NatureCNN(num_actions, width=0.25, conv_impl=conv_impl)
+
+
+@functools.cache
+def make(agent="dqn", seed=0):
+    return dopamine_dqn.make(network_fn, TX, seed, agent=agent, **SETTINGS)
+
+
+def flat(tree):
+    tree = jax.tree.map(np.array, tree)
+    return traverse_util.flatten_dict(tree, sep="/")
+
+
+def assert_same(a, b):
+    a, b = flat(a), flat(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].dtype == b[name].dtype, name
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def differs(a, b):
+    a, b = flat(a), flat(b)
+    return [name for name in a if not np.array_equal(a[name], b[name])]
+
+
+CONTINUE = """
+import sys
+import numpy as np
+from flax import traverse_util
+from tests.learners.atari_test import flat, make
+
+saved, target, agent = sys.argv[1:]
+with np.load(saved) as file:
+    tree = traverse_util.unflatten_dict(dict(file), sep="/")
+learner = make(agent)
+state = learner.advance(learner.restore(tree), 40)
+row, state = learner.metrics(state)
+np.savez(target, **flat({"row": row, "state": learner.export(state)}))
+"""
+
+
+def test_resumes_exactly_in_a_new_process(tmp_path):
+    learner = make("double_dqn")
+    state = learner.advance(learner.init(), 40)
+    np.savez(tmp_path / "saved.npz", **flat(learner.export(state)))
+    state = learner.advance(state, 40)
+    row, state = learner.metrics(state)  # its window spans the cut
+    names = [str(tmp_path / name) for name in ("saved.npz", "continued.npz")]
+    command = [sys.executable, "-c", CONTINUE, *names, "double_dqn"]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    with np.load(names[1]) as file:
+        continued = traverse_util.unflatten_dict(dict(file), sep="/")
+    row = traverse_util.unflatten_dict(row, sep="/")
+    assert_same({"row": row, "state": learner.export(state)}, continued)
+    assert learner.updates(state) == 80
+
+
+def test_resumes_exactly_with_lives_and_long_returns():
+    settings = SETTINGS | {"game": "Breakout", "max_episode_steps": 1_000}
+    settings |= {"terminal_on_life_loss": True, "update_horizon": 3}
+    learner = dopamine_dqn.make(network_fn, TX, 0, **settings)
+    state = learner.advance(learner.init(), 40)
+    other = learner.restore(learner.export(state))
+    state, other = learner.advance(state, 40), learner.advance(other, 40)
+    assert_same(learner.export(state), learner.export(other))
+    row, _ = learner.metrics(state)
+    assert row["train/episodes"][0] >= 1  # five lives were lost on the way
+
+
+def test_advance_may_be_cut_and_probes_change_nothing():
+    learner = make("double_dqn")
+    whole = learner.advance(learner.init(), 20)
+    state = learner.init()
+    measure = learner.measure(lambda view: view.loss_fn(view.params, view.batch, None))
+    for num_updates in (5, 3, 12):
+        state = learner.advance(state, num_updates)
+        measure(learner.snapshot(state))
+    assert_same(learner.export(whole), learner.export(state))
+
+
+def test_the_seed_decides_everything():
+    first = make(seed=0).export(make(seed=0).advance(make(seed=0).init(), 5))
+    again = make(seed=0).export(make(seed=0).advance(make(seed=0).init(), 5))
+    assert_same(first, again)
+    other = make(seed=1).export(make(seed=1).advance(make(seed=1).init(), 5))
+    changed = differs(first["train"], other["train"])
+    assert "online_params/conv_0/kernel" in changed
+    assert differs(first["replay"]["generator"], other["replay"]["generator"])
+    generators = [x["environment"]["emulator"]["generator"] for x in (first, other)]
+    assert differs(*generators)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_trains_as_dopamine_does(agent):
+    """Dopamine's own `_train_step` and `_store_transition` give the same parameters."""
+    learner, modules = make(agent), compat.load()
+    ours, theirs = learner.init(), learner.init()
+    base = {
+        "dqn": modules.dqn_agent.JaxDQNAgent,
+        "double_dqn": modules.full_rainbow_agent.JaxFullRainbowAgent,
+    }[agent]
+    for name in ("_train_step", "_store_transition"):
+        setattr(theirs.agent, name, types.MethodType(getattr(base, name), theirs.agent))
+    for _ in range(60):
+        ours.play_step()
+        theirs.play_step()
+    assert learner.updates(ours) >= 10
+    a, b = learner.export(ours), learner.export(theirs)
+    assert_same(a["train"], b["train"])
+    assert_same(a["replay"], b["replay"])
+    assert_same(a["agent"], b["agent"])
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_probed_loss_is_the_trained_loss(agent):
+    learner, modules = make(agent), compat.load()
+    state = learner.advance(learner.init(), 12)
+    snapshot = learner.snapshot(state)
+    assert snapshot["batch"].s_tm1.shape == (1, POOL, 84, 84, 4)
+    assert snapshot["batch"].s_tm1.dtype == np.uint8
+
+    def measure(view):
+        row = jax.tree.map(lambda x: x[3:4], view.batch)
+        return {
+            "all": view.loss_fn(view.params, view.batch, None),
+            "row": view.loss_fn(view.params, row, None),
+            "q": view.apply_fn(view.params, view.inputs),
+            "features": view.features_fn(view.params, view.inputs),
+            "fresh": view.init_fn(jax.random.key(3)),
+        }
+
+    found = learner.measure(measure)(snapshot)
+    found = jax.tree.map(lambda x: x[0], found)
+    assert found["all"].shape == (POOL,)
+    np.testing.assert_allclose(found["row"], found["all"][3:4], rtol=1e-4, atol=1e-7)
+    assert [*found["features"]][-1] == "hidden_3"
+    shapes = [
+        jax.tree.map(np.shape, x) for x in (found["fresh"], state.agent.online_params)
+    ]
+    assert shapes[0] == shapes[1]
+
+    hosted, batch = state.agent, jax.tree.map(lambda x: x[0], snapshot["batch"])
+    gamma = hosted.cumulative_gamma
+    common = [hosted.network_def, hosted.online_params, hosted.target_network_params]
+    common += [hosted.optimizer, hosted.optimizer_state]
+    common += [batch.s_tm1, batch.a_tm1, batch.s_t, batch.r_t, batch.discount_t == 0]
+    if agent == "dqn":
+        loss = modules.dqn_agent.train(*common, gamma, "huber")[2]
+    else:
+        weights, support = np.ones(POOL, np.float32), hosted._support
+        args = (weights, support, gamma, True, False, False, hosted._rng)
+        loss = modules.full_rainbow_agent.train(*common, *args)[3]
+    np.testing.assert_allclose(found["all"].mean(), loss, rtol=1e-5)
+
+
+def test_rows_cover_the_window_and_divergence_is_dated():
+    tx = optax.scale(np.nan)
+    learner = dopamine_dqn.make(network_fn, tx, 0, **SETTINGS)
+    state = learner.init()
+    row, state = learner.metrics(learner.advance(state, 1))
+    assert row["train/loss"].shape == (1,) and np.isfinite(row["train/loss"][0])
+    assert learner.failed_at(state).tolist() == [-1]
+    row, state = learner.metrics(learner.advance(state, 30))
+    assert np.isnan(row["train/loss"][0])
+    assert learner.failed_at(state).tolist() == [2]  # the first update made NaNs
+    assert row["train/episodes"].tolist() == [2]
+    assert row["train/episode_steps"].tolist() == [SETTINGS["max_episode_steps"]]
+    assert row["frames"][0] >= 4 * row["env_steps"][0] - 3
+    row, _ = learner.metrics(state)
+    assert np.isnan(row["train/return"][0]) and row["train/episodes"].tolist() == [0]
+
+
+@pytest.mark.parametrize("game", ["pong", "breakout"])
+def test_environment_is_dopamines(game):
+    atari_lib = compat.load().atari_lib
+    camel = game.title()
+    theirs = atari_lib.create_atari_environment(camel, sticky_actions=False)
+    emulator = Emulator(camel, sticky_probability=0.0, max_noops=0, seed=0)
+    ours = atari_lib.AtariPreprocessing(emulator)
+    theirs.environment.reset(seed=0)
+    np.testing.assert_array_equal(theirs.reset(), ours.reset())
+    draw = np.random.default_rng(0)
+    for action in draw.integers(emulator.action_space.n, size=150).tolist():
+        a, b = theirs.step(action), ours.step(action)
+        np.testing.assert_array_equal(a[0], b[0])
+        assert a[1:3] == b[1:3]
+        if a[2]:
+            np.testing.assert_array_equal(theirs.reset(), ours.reset())
+
+
+def test_sticky_actions_follow_the_stated_probability():
+    emulator = Emulator("pong", sticky_probability=0.25, max_noops=0, seed=0)
+    emulator.reset()
+    num_frames, stuck = 2_000, 0
+    for frame in range(num_frames):
+        before, action = emulator.executed_action, 1 + frame % 5  # never the last one
+        emulator.step(action)
+        assert emulator.executed_action in (before, action)
+        stuck += emulator.executed_action == before
+    # 0.05: five standard deviations of the rate.
+    assert abs(stuck / num_frames - 0.25) < 0.05
+    emulator.sticky_probability = 1.0
+    emulator.reset()
+    emulator.step(1)
+    assert emulator.executed_action == NOOP
+
+
+@pytest.mark.parametrize("game", ["pong", "breakout", "montezuma_revenge"])
+def test_restored_emulators_play_on_alike(game):
+    build = functools.partial(Emulator, game, sticky_probability=0.25, max_noops=9)
+    draw = np.random.default_rng(0)
+    emulator = build(seed=0)
+    emulator.reset()
+    for _ in range(6):
+        other = build(seed=1)
+        other.load(emulator.save())
+        for action in draw.integers(emulator.action_space.n, size=60).tolist():
+            a, b = emulator.step(action), other.step(action)
+            np.testing.assert_array_equal(a[0], b[0])
+            assert a[1:] == b[1:]
+            if a[2]:
+                emulator.reset()
+                other.reset()
+
+
+def test_ales_own_sticky_actions_cannot_be_resumed():
+    """When this fails, ALE saves the action it would repeat: `Emulator` may use it."""
+    rom = ale_py.roms.get_rom_path("pong")
+
+    def build(seed):
+        ale = ale_py.ALEInterface()
+        ale.setFloat("repeat_action_probability", 0.25)
+        ale.setInt("random_seed", seed)
+        ale.loadROM(rom)
+        return ale
+
+    ale, draw, parted = build(0), np.random.default_rng(0), False
+    actions = ale.getMinimalActionSet()
+    for _ in range(60):
+        for index in draw.integers(len(actions), size=20):
+            ale.act(actions[index])
+        other = build(1)
+        other.restoreSystemState(ale.cloneSystemState())
+        for index in draw.integers(len(actions), size=6):
+            ale.act(actions[index])
+            other.act(actions[index])
+            parted |= not np.array_equal(ale.getRAM(), other.getRAM())
+        if parted:
+            return
+    pytest.fail("60 restored emulators played on alike")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"game": "Seaqest"}, r"got 'Seaqest'. Nearest: seaquest"),
+        ({"agent": "rainbow"}, "agent: expected one of dqn, double_dqn; got 'rainbow'"),
+        ({"replay_size": 9}, "Did you mean 'replay_capacity'"),
+        ({"replay_capacity": 100}, "replay_capacity: expected 261 or more .* got 100"),
+        ({"min_replay_history": 9}, "min_replay_history: expected 261 or more"),
+        ({"replay_capacity": 10**12}, r"take about 7056000.0 GB, .* GB are available"),
+        ({"batch_size": 1}, "batch_size: expected at least 2; got 1"),
+        ({"discount": 1.5}, "discount: expected 0 to 1; got 1.5"),
+    ],
+)
+def test_refuses_before_it_starts(settings, message):
+    with pytest.raises(ValueError, match=message):
+        dopamine_dqn.make(network_fn, TX, 0, **settings)
+
+
+def test_restore_refuses_another_optimiser():
+    state = make().init()
+    other = dopamine_dqn.make(network_fn, optimizers.sgd(momentum=0.9), 0, **SETTINGS)
+    with pytest.raises(
+        ValueError, match="saved state is of another network, optimiser"
+    ):
+        other.restore(make().export(state))
+
+
+def test_dopamine_still_drops_the_last_reward():
+    """When this fails, mend `fill_replay` and the deviations in `dopamine_dqn`."""
+    modules, found = compat.load(), []
+    accumulator = modules.accumulator.TransitionAccumulator(4, 1, 0.99)
+    for time in range(7):
+        frame, over = np.full((2, 2), time, np.uint8), time == 6
+        step = modules.elements.TransitionElement(frame, time, float(time), over, over)
+        found.append([*accumulator.accumulate(step)])
+    *before, last = found
+    assert [len(items) for items in before] == [0, 1, 1, 1, 1, 1]
+    assert [(x.action, x.reward, x.is_terminal) for x in last] == [(5, 5.0, True)] * 4
+
+
+def test_without_the_extra_says_how_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dopamine", None)
+    with pytest.raises(ImportError, match=r"pip install 'plasticity-jax\[dopamine\]'"):
+        compat.load.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("module", "error"),
+    [
+        ("dopamine.discrete_domains.atari_lib", "No module named 'baselines'"),
+        ("tensorflow_probability.substrates.jax", "pytype_aval_mappings"),
+    ],
+)
+def test_mend_is_still_needed(module, error):
+    """When this fails, the mend in `compat` has become needless: delete it."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True
+    )
+    assert done.returncode != 0 and error in done.stderr

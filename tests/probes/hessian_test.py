@@ -1,0 +1,191 @@
+"""Oracles: dense Hessians by forward-over-reverse on the flat vector, in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from plasticity_jax import probes
+from plasticity_jax.networks import MLP
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def mlp_problem(norm="none"):
+    network = MLP(3, hidden=(6, 5), norm=norm)
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (20, 4), jnp.float64)
+    params = network.init(keys[1], x)["params"]
+    params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
+
+    def loss_fn(params, batch, key):
+        x, y = batch
+        del key
+        return jnp.sum((network.apply({"params": params}, x) - y) ** 2, axis=-1)
+
+    return loss_fn, params, (x, jax.random.normal(keys[2], (20, 3)))
+
+
+def dense_hessian(loss_fn, params, batch):
+    flat, unravel = ravel_pytree(params)
+    mean = lambda flat: jnp.mean(loss_fn(unravel(flat), batch, None))
+    return np.asarray(jax.hessian(mean)(flat))
+
+
+def quadratic(eigenvalues, dtype=jnp.float64):
+    """A loss whose mean has exactly these Hessian eigenvalues, on a random basis."""
+    size = len(eigenvalues)
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
+    matrix = jnp.asarray(basis @ np.diag(eigenvalues) @ basis.T, dtype)
+
+    def loss_fn(params, batch, key):
+        del key
+        return 0.5 * params @ matrix @ params + 0 * batch
+
+    return loss_fn, jnp.ones(size, dtype), jnp.zeros(2, dtype)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_hvp_equals_the_dense_product(norm):
+    loss_fn, params, batch = mlp_problem(norm)
+    flat, unravel = ravel_pytree(params)
+    vector = jax.random.normal(jax.random.key(5), flat.shape, flat.dtype)
+    got = probes.hvp(loss_fn, params, batch, None)(unravel(vector))
+    want = dense_hessian(loss_fn, params, batch) @ vector
+    np.testing.assert_allclose(ravel_pytree(got)[0], want, rtol=1e-8, atol=1e-10)
+
+
+def test_all_lanczos_steps_give_the_dense_spectrum():
+    loss_fn, params, batch = mlp_problem()
+    want = np.linalg.eigvalsh(dense_hessian(loss_fn, params, batch))
+    found = probes.hessian_spectrum(
+        loss_fn, params, batch, jax.random.key(0), num_steps=1_000, num_draws=30
+    )
+    scalars, arrays = found
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], want[-1], rtol=1e-8)
+    np.testing.assert_allclose(scalars["hessian/lambda_min"], want[0], rtol=1e-8)
+    np.testing.assert_allclose(jnp.sum(arrays["weights"], axis=1), 1, rtol=1e-10)
+    assert scalars["hessian/residual_max"] < 1e-8
+    # Quadrature: each draw is an unbiased estimate, so five standard errors hold it.
+    nodes, weights = arrays["nodes"], arrays["weights"]
+    for power in (1, 2):
+        draws = jnp.sum(weights * nodes**power, axis=1)
+        error = jnp.std(draws, ddof=1) / jnp.sqrt(len(draws))
+        assert abs(jnp.mean(draws) - np.mean(want**power)) < 5 * error
+
+
+def test_few_steps_find_the_outliers_with_honest_residuals():
+    loss_fn, params, batch = mlp_problem()
+    want = np.linalg.eigvalsh(dense_hessian(loss_fn, params, batch))
+    scalars, arrays = probes.hessian_spectrum(
+        loss_fn, params, batch, jax.random.key(0), num_steps=20, num_draws=2
+    )
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], want[-1], rtol=1e-4)
+    nodes, residuals = np.asarray(arrays["nodes"]), np.asarray(arrays["residuals"])
+    nearest = np.abs(nodes[..., None] - want).min(-1)
+    assert (nearest <= residuals + 1e-8).all()  # the bound that residuals promise
+
+
+def test_multiplicities_give_no_ghosts_in_float32():
+    eigenvalues = np.repeat([-3.0, 0.0, 2.0, 100.0], [3, 20, 10, 2])
+    loss_fn, params, batch = quadratic(eigenvalues, jnp.float32)
+    with jax.enable_x64(False):
+        scalars, arrays = probes.hessian_spectrum(
+            loss_fn, params, batch, jax.random.key(1), num_steps=35, num_draws=200
+        )
+    nodes, weights = np.asarray(arrays["nodes"]), np.asarray(arrays["weights"])
+    real = weights > 1e-6
+    distance = np.abs(nodes[..., None] - [-3, 0, 2, 100])
+    assert distance.min(-1)[real].max() < 1e-3
+    # A ghost would be a copy more than there are eigenvalues.
+    copies = ((distance < 1e-2) & real[..., None]).sum(axis=1).max(axis=0)
+    assert (copies <= [3, 20, 10, 2]).all()
+    assert np.isfinite(nodes).all()
+    assert nodes.min() > -3.01
+    assert nodes.max() < 100.01
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], 100, rtol=1e-4)
+    np.testing.assert_allclose(scalars["hessian/negative_mass"], 3 / 35, atol=0.02)
+    magnitude = np.abs(eigenvalues)
+    share = magnitude[magnitude > 0] / magnitude.sum()
+    want = np.exp(-np.sum(share * np.log(share)))
+    np.testing.assert_allclose(scalars["hessian/effective_rank"], want, rtol=0.1)
+    np.testing.assert_allclose(scalars["hessian/trace"], eigenvalues.sum(), rtol=0.1)
+    np.testing.assert_allclose(
+        scalars["hessian/negative_energy"], 9 / magnitude.sum(), rtol=0.2
+    )
+
+
+def test_density_integrates_to_one_and_peaks_where_the_eigenvalues_are():
+    loss_fn, params, batch = quadratic(np.repeat([1.0, 5.0], [30, 10]))
+    _, arrays = probes.hessian_spectrum(
+        loss_fn, params, batch, jax.random.key(0), num_steps=4, num_draws=50
+    )
+    mass = np.trapezoid(arrays["density"], arrays["grid"])
+    np.testing.assert_allclose(mass, 1, rtol=1e-3)
+    near_one = np.abs(arrays["grid"] - 1) < 0.5
+    share = np.trapezoid(arrays["density"][near_one], arrays["grid"][near_one])
+    np.testing.assert_allclose(share, 0.75, atol=0.05)
+
+
+def test_a_zero_hessian_and_a_single_parameter():
+    flat = lambda params, batch, key: params[0] * batch
+    scalars, arrays = probes.hessian_spectrum(
+        flat, jnp.ones(7), jnp.ones(3), jax.random.key(0), num_steps=5, num_draws=2
+    )
+    assert all(np.isfinite(value) for value in scalars.values())
+    assert not arrays["nodes"].any()
+    assert scalars["hessian/effective_rank"] == 0
+    scalars, _ = probes.hessian_spectrum(
+        lambda p, b, k: 2.5 * p**2 + 0 * b,
+        jnp.array(1.0),
+        jnp.ones(3),
+        jax.random.key(0),
+        num_steps=9,
+        num_draws=1,
+    )
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], 5)
+    np.testing.assert_allclose(scalars["hessian/effective_rank"], 1)
+
+
+def test_half_precision_parameters_are_measured_in_float32():
+    with jax.enable_x64(False):
+        scalars, _ = probes.hessian_spectrum(
+            lambda p, b, k: jnp.sum(1.001 * p**2) + 0 * b,
+            jnp.ones(3, jnp.bfloat16),
+            jnp.ones(2),
+            jax.random.key(0),
+            num_steps=2,
+            num_draws=1,
+        )
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], 2.002, rtol=1e-5)
+
+
+def test_landscape_is_flat_noise_at_the_current_output():
+    network, key = MLP(3, hidden=(4,)), jax.random.key(0)
+    x = jax.random.normal(key, (50, 4))
+    params = network.init(key, x)["params"]
+    apply_fn = lambda params, x: network.apply({"params": params}, x)
+    loss_fn, batch = probes.landscape(apply_fn, params, x, jax.random.key(3))
+    noise = jax.random.normal(jax.random.key(3), (50, 3))
+    want = np.sum(np.asarray(noise) ** 2, axis=1)
+    np.testing.assert_allclose(loss_fn(params, batch, None), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "batch", "loss_fn", "message"),
+    [
+        (jnp.ones(2), jnp.ones(3), lambda p, b, k: p.sum(), r"\(3,\), one per example"),
+        (jnp.ones(2, int), jnp.ones(3), lambda p, b, k: b, "floating point"),
+        ({}, jnp.ones(3), lambda p, b, k: b, "at least one array"),
+        (jnp.ones(2), (jnp.ones(3), jnp.ones(4)), lambda p, b, k: b[0], "leading axis"),
+        (jnp.ones(2), jnp.ones(()), lambda p, b, k: b, "leading axis"),
+    ],
+)
+def test_bad_input_is_refused_with_what_came(params, batch, loss_fn, message):
+    with pytest.raises(ValueError, match=message):
+        probes.hessian_spectrum(loss_fn, params, batch, jax.random.key(0))
