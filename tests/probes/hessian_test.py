@@ -114,9 +114,10 @@ def test_multiplicities_give_no_ghosts_in_float32():
     share = magnitude[magnitude > 0] / magnitude.sum()
     want = np.exp(-np.sum(share * np.log(share)))
     np.testing.assert_allclose(scalars["hessian/effective_rank"], want, rtol=0.1)
-    np.testing.assert_allclose(scalars["hessian/trace"], eigenvalues.sum(), rtol=0.1)
+    # One draw scatters by sqrt(2 sum lambda^2) = 200, 200 draws by 14.
+    assert abs(scalars["hessian/trace"] - eigenvalues.sum()) < 4 * 14
     np.testing.assert_allclose(
-        scalars["hessian/negative_energy"], 9 / magnitude.sum(), rtol=0.2
+        scalars["hessian/negative_energy"], 9 / magnitude.sum(), rtol=0.3
     )
 
 
