@@ -91,9 +91,12 @@ def _atari(config: Mapping) -> Learner:
     def network_fn(num_actions, conv_impl):
         return network(num_outputs=num_actions, conv_impl=conv_impl)
 
-    table = {"atari": dopamine_dqn.make}
-    make = choose("config.learner", config["learner"], table)
-    return make(network_fn, _tx(config), seeds[0])
+    table = {"atari": dopamine_dqn.Settings}
+    settings = choose("config.learner", config["learner"], table)()
+    try:
+        return dopamine_dqn.make(network_fn, _tx(config), seeds[0], settings)
+    except ValueError as error:
+        raise ValueError(f"config.learner: {error}") from error
 
 
 def _tx(config: Mapping):

@@ -4,7 +4,7 @@
 
 DQN on the easy block MDP over digits: the default network, the same with layer norm,
 and the default without bootstrapping. Each arm is an ordinary launch of
-`experiments.train`, two at a time; the page and the table come from
+`experiments.train`, all at once; the page and the table come from
 `experiments.report`. Run again, it continues whatever was interrupted.
 """
 
@@ -21,7 +21,6 @@ ARMS = {
     "layer_norm": "configs/block_mdp/dqn.py:layer_norm",
     "no_bootstrap": "configs/block_mdp/dqn.py:no_bootstrap",
 }
-AT_ONCE = 2  # a process keeps one core busy
 
 _OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the runs and the report.")
 
@@ -31,15 +30,11 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only; got {argv[1:]}.")
     out, start = Path(_OUT.value), time.monotonic()
-    waiting, running, free = list(ARMS), {}, list(range(AT_ONCE))
-    while waiting or running:
-        while waiting and free:
-            name, core = waiting.pop(0), free.pop(0)
-            running[name] = core, _launch(ARMS[name], out / name, core)
-        for name, (core, process) in list(running.items()):
+    running = {name: _launch(config, out / name) for name, config in ARMS.items()}
+    while running:
+        for name, process in list(running.items()):
             if (code := process.poll()) is not None:
                 del running[name]
-                free.append(core)
                 if code:
                     return _abandon(running, name, code)
         time.sleep(0.1)
@@ -50,24 +45,18 @@ def main(argv: list[str]) -> int:
     return code
 
 
-def _launch(config: str, workdir: Path, core: int) -> subprocess.Popen:
+def _launch(config: str, workdir: Path) -> subprocess.Popen:
     command = ["experiments.train", f"--config={config}", f"--workdir={workdir}"]
-    return subprocess.Popen(
-        [sys.executable, "-m", *command], preexec_fn=lambda: _pin(core)
-    )
-
-
-def _pin(core: int) -> None:
-    """Keeps the child on one core: these matrices are small, and sharing costs 1.4x."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
+    # These matrices are small: one thread an arm, for XLA (which reads NPROC) and for
+    # LAPACK, and the arms share the cores.
+    threads = {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", *command], env=threads | os.environ)
 
 
 def _abandon(running: dict, name: str, code: int) -> int:
-    for _, process in running.values():
+    for process in running.values():
         process.terminate()
-    for _, process in running.values():
+    for process in running.values():
         process.wait()
     print(
         f"error: the arm {name!r} ended with exit code {code}; its message is above. "

@@ -6,7 +6,7 @@
 
 A second launch in the same workdir goes on where the first stopped. Ctrl-C or SIGTERM
 saves and ends; a second Ctrl-C ends at once, and the next launch repeats what came
-after the last checkpoint. To compare runs: `python -m experiments.report DIR [DIR ...]`.
+after the last checkpoint. Compare runs with `python -m experiments.report DIR ...`.
 """
 
 import json

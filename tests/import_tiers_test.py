@@ -86,6 +86,8 @@ def test_probes_import_nothing_heavy():
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    heavy = "tensorflow tensorstore orbax ml_collections matplotlib sklearn tensorboardX"
+    heavy = (
+        "tensorflow tensorstore orbax ml_collections matplotlib sklearn tensorboardX"
+    )
     for name in heavy.split():
         assert f"'{name}'" not in found, f"plasticity_jax.probes imports {name}"

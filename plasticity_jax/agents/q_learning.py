@@ -16,8 +16,8 @@ def _dqn(q_tm1, a_tm1, r_t, discount_t, q_t, q_t_online):
 AGENTS = {"dqn": _dqn, "double_dqn": td.double_q_learning}
 
 
-def td_loss(agent: str, apply_fn, params, target_params, batch: Transition):
-    """Returns squared TD errors, [N]; no factor 1/2, as in the paper.
+def td_errors(agent: str, apply_fn, params, target_params, batch: Transition):
+    """Returns TD errors, [N], positive where the return was underestimated.
 
     Args:
       agent: `dqn` or `double_dqn`.
@@ -31,7 +31,12 @@ def td_loss(agent: str, apply_fn, params, target_params, batch: Transition):
     q_t = apply_fn(target_params, batch.s_t)
     # DQN never asks for the online values after the step: do not compute them.
     q_t_online = apply_fn(params, batch.s_t) if agent == "double_dqn" else q_t
-    errors = jax.vmap(AGENTS[agent])(
+    return jax.vmap(AGENTS[agent])(
         q_tm1, batch.a_tm1, batch.r_t, batch.discount_t, q_t, q_t_online
     )
-    return jnp.square(errors)
+
+
+def td_loss(agent: str, apply_fn, params, target_params, batch: Transition):
+    """Returns squared TD errors, [N]; no factor 1/2, as in the paper. Arguments as
+    `td_errors`."""
+    return jnp.square(td_errors(agent, apply_fn, params, target_params, batch))

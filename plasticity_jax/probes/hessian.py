@@ -57,7 +57,7 @@ def lanczos(matvec: Callable, start: jax.Array, num_steps: int):
     Returns:
       (diagonal [M], off-diagonal [M]: entry m couples m and m + 1).
     """
-    tolerance = 10 * jnp.finfo(start.dtype).eps
+    tolerance = max(10, num_steps) * jnp.finfo(start.dtype).eps
     basis = jnp.zeros((num_steps, start.size), start.dtype)
     first = start / jnp.linalg.norm(start)
 

@@ -106,11 +106,12 @@ def _quiet():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    # `sys.stderr` itself stays: absl's log handler keeps what it finds.
     os.dup2(null, 2)
     try:
-        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
-            yield
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)

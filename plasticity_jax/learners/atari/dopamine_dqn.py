@@ -1,4 +1,10 @@
-"""Dopamine's DQN and double DQN on Atari as a `types.Learner`."""
+"""Dopamine's DQN and double DQN on Atari as a `types.Learner`.
+
+Known deviations from the paper's DQN Zoo, Dopamine 4.1.2's and left as they are: its
+replay marks the step *before* an episode's last as terminal, drops the last reward,
+and keeps that step up to four times, with ever shorter stacks. Both agents use the
+Huber loss here, as in the paper; the default of Dopamine's DQN is the squared error.
+"""
 
 import functools
 import math
@@ -11,7 +17,7 @@ import numpy as np
 import optax
 
 from plasticity_jax import checks, networks
-from plasticity_jax.agents.q_learning import AGENTS
+from plasticity_jax.agents.q_learning import AGENTS, td_errors
 from plasticity_jax.learners.atari import compat
 from plasticity_jax.learners.atari.agents import STACK_SIZE, make_agent
 from plasticity_jax.learners.atari.emulator import Emulator, game_id
@@ -24,7 +30,7 @@ STICKY_PROBABILITY = 0.25
 
 
 class Settings(NamedTuple):
-    """Keyword arguments of `make`. Learner: the paper's (E10, figure 7), where it says;
+    """What `make` builds. Learner: the paper's (E10, figure 7), where it says;
     environment: Dopamine's. For the paper's environment set `sticky_actions=False,
     max_noops=30, terminal_on_life_loss=True`."""
 
@@ -47,7 +53,7 @@ class Settings(NamedTuple):
 
 
 def make(
-    network_fn, tx: optax.GradientTransformation, seed: int, **settings
+    network_fn, tx: optax.GradientTransformation, seed: int, settings: Settings
 ) -> Learner:
     """Builds the learner. An update is `update_period` agent steps and a gradient step.
 
@@ -59,13 +65,14 @@ def make(
         action values [N, A]; `conv_impl` as in `networks.NatureCNN`.
       tx: any Optax chain.
       seed: of everything: parameters, exploration, replay, emulator.
-      **settings: the fields of `Settings`.
+      settings: the environment's, the agent's and the replay's.
 
     Raises:
       ValueError: for settings that cannot work.
       ImportError: without the `dopamine` extra.
     """
-    settings = check(settings)
+    check(settings)
+    checks.at_least(0, seed=seed)
     dopamine = compat.load()
     num_actions = int(_emulator(settings, seed).action_space.n)
     build = functools.partial(_build, dopamine, settings, network_fn, tx, seed)
@@ -98,16 +105,12 @@ def make(
     )
 
 
-def check(settings: dict) -> Settings:
-    """Returns the settings with their defaults. Raises ValueError; imports nothing."""
-    for name in settings:
-        checks.one_of("setting", name, Settings._fields)
-    settings = Settings(**settings)
+def check(settings: Settings) -> None:
+    """Refuses, by a ValueError, settings that cannot work; needs no Dopamine."""
     game_id(settings.game)
     checks.one_of("agent", settings.agent, AGENTS)
     _check_ranges(settings)
     _check_replay(settings)
-    return settings
 
 
 def _check_ranges(settings: Settings) -> None:
@@ -222,17 +225,10 @@ def _view(settings: Settings, network: nn.Module, tx, snapshot: PyTree) -> Probe
         return network.apply({"params": params}, inputs)
 
     target_params = snapshot["target_params"]
-    double = settings.agent == "double_dqn"
 
     def loss_fn(params, batch: Transition, key: Key):  # -> [N]
         del key
-        q_tm1 = apply_fn(params, batch.s_tm1)
-        q_t = apply_fn(target_params, batch.s_t)
-        # DQN never asks for the online values after the step: do not compute them.
-        q_t_online = apply_fn(params, batch.s_t) if double else q_t
-        errors = jax.vmap(AGENTS[settings.agent])(
-            q_tm1, batch.a_tm1, batch.r_t, batch.discount_t, q_t, q_t_online
-        )
+        errors = td_errors(settings.agent, apply_fn, params, target_params, batch)
         return optax.losses.huber_loss(errors)
 
     inputs = snapshot["batch"].s_tm1

@@ -17,8 +17,11 @@ from plasticity_jax.learners.atari.emulator import load_generator, save_generato
 from plasticity_jax.learners.atari.state import AtariState, Counts
 
 TRAIN = (
-    "online_params", "target_network_params", "initial_params", "optimizer_state"
-)  # fmt: skip
+    "online_params",
+    "target_network_params",
+    "initial_params",
+    "optimizer_state",
+)
 STACK_SHAPE, STACK_DTYPE = (84, 84, 4), b"|u1"
 
 
@@ -58,9 +61,7 @@ def _save_agent(agent) -> dict:
     return {
         "training_steps": np.asarray(agent.training_steps),
         "key": np.array(agent._rng),
-        "state": agent.state.astype(
-            np.uint8
-        ),  # float64 in Dopamine, pixels all the same
+        "state": agent.state.astype(np.uint8),  # float64 there, but pixels
         "observation": np.array(agent._observation),
         "action": np.array(agent.action),
     }

@@ -97,7 +97,7 @@ class AtariState:
         """Returns the window's figures, each [1], and empties the window.
 
         `train/loss` is the mean over its updates; `train/return` (raw rewards) and
-        `train/episode_steps` over the episodes that ended in it, NaN where none did.
+        `train/episode_steps` over the episodes that ended in it, absent if none did.
         """
         counts, agent = self.counts, self.agent
         epsilon = agent.epsilon_fn(
@@ -107,19 +107,14 @@ class AtariState:
             agent.epsilon_train,
         )
         row = {
-            "train/loss": _mean(counts.window_loss, counts.window_updates),
-            "train/return": _mean(counts.window_return, counts.window_episodes),
+            "train/loss": counts.window_loss / max(counts.window_updates, 1),
             "train/episodes": counts.window_episodes,
-            "train/episode_steps": _mean(
-                counts.window_episode_steps, counts.window_episodes
-            ),
             "train/epsilon": float(epsilon),
             "env_steps": counts.env_steps,
             "frames": self.environment.environment.env.ale.getFrameNumber(),
         }
+        if ended := counts.window_episodes:
+            row["train/return"] = counts.window_return / ended
+            row["train/episode_steps"] = counts.window_episode_steps / ended
         counts.empty_window()
         return {name: np.asarray([value]) for name, value in row.items()}
-
-
-def _mean(total: float, count: int) -> float:
-    return total / count if count else math.nan

@@ -1,0 +1,107 @@
+"""Dopamine's agents on ALE, probed: Pong by default.
+
+Claims: C12, C13 of arXiv 2303.01486 need 57 games and 200M frames; this is the road
+there, not the proof.
+Command: python -m experiments.train --config=configs/atari/dqn.py --workdir=DIR
+Variants, comma separated: double (double DQN, the paper's agent and environment),
+layer_norm, quick. Another game: --config.learner.game=Seaquest
+Needs the extra: pip install 'plasticity-jax[dopamine]'.
+
+An update is four agent steps and a gradient step; 1,000,000 updates are 16M frames.
+Probes draw observations from the replay, the same for theta_t, theta_0 and the fresh
+network.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import variants
+
+
+def get_config(names: str = "") -> ConfigDict:
+    """Returns the config, changed by the variants named."""
+    config = ConfigDict()
+    config.label = "DQN"
+    config.learner = dict(
+        kind="atari",
+        game="Pong",
+        agent="dqn",
+        replay_capacity=100_000,
+        batch_size=32,
+        min_replay_history=20_000,
+        update_period=4,
+        target_update_period=30_000,
+        discount=0.99,
+        update_horizon=1,
+        epsilon_train=0.1,
+        epsilon_decay_period=250_000,
+        sticky_actions=True,
+        max_noops=0,
+        terminal_on_life_loss=False,
+        max_episode_steps=27_000,
+        probe_pool=256,
+    )
+    config.network = dict(kind="nature_cnn", norm="none", padding="VALID", width=1.0)
+    config.optimizer = dict(
+        kind="rmsprop",
+        learning_rate=2.5e-4,
+        decay=0.95,
+        eps=0.01 / 32**2,
+        centered=True,
+    )
+    config.seeds = dict(first=0, count=1)
+    config.total_updates = 1_000_000
+    config.log_every = 5_000
+    config.save_every = 25_000
+    config.probes = dict(
+        plasticity=dict(
+            every=100_000, num_inputs=256, num_targets=2, num_steps=500, batch_size=32
+        ),
+        hessian=dict(
+            every=100_000, loss="landscape", num_examples=64, num_steps=30, num_draws=1
+        ),
+        gradients=dict(
+            every=100_000, loss="training", num_examples=32, num_clusters=10
+        ),
+        representation=dict(every=25_000),
+        weights=dict(every=25_000),
+    )
+    return variants.apply(config, names, VARIANTS)
+
+
+def _double(config):
+    """The paper's agent, and its environment: DQN Zoo's."""
+    config.learner.update(
+        agent="double_dqn",
+        sticky_actions=False,
+        max_noops=30,
+        terminal_on_life_loss=True,
+    )
+    config.label = "double DQN"
+
+
+def _layer_norm(config):
+    config.network.norm = "layer"
+    config.label += ", layer norm"
+
+
+def _quick(config):
+    """Seconds: every joint, no science."""
+    config.network.width = 0.125
+    config.learner.update(
+        replay_capacity=200,
+        min_replay_history=80,
+        batch_size=8,
+        target_update_period=40,
+        epsilon_decay_period=200,
+        max_episode_steps=100,
+        probe_pool=16,
+    )
+    config.total_updates, config.log_every, config.save_every = 60, 20, 20
+    for probe in config.probes.values():
+        probe.every = 30
+    config.probes.plasticity.update(num_inputs=16, num_steps=4, batch_size=8)
+    config.probes.hessian.update(num_examples=8, num_steps=4)
+    config.probes.gradients.update(num_examples=12, num_clusters=4)
+
+
+VARIANTS = {"double": _double, "layer_norm": _layer_norm, "quick": _quick}

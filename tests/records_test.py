@@ -1,0 +1,245 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from plasticity_jax.records import DiskRecords, RecordsError, fork
+
+TREE = {
+    "learner": {
+        "params": {"w": jnp.arange(6.0).reshape(2, 3)},
+        "count": np.int64(7),
+        "empty": np.zeros((0, 3), np.float32),
+        "bytes": np.frombuffer(b"ale", np.uint8),
+        "flag": np.array(True),
+    }
+}
+
+
+def rows(updates, value=1.0):
+    return [
+        {"updates": updates, "seed": seed, "finite": True, "failed_at": None,
+         "train/loss": value + seed}
+        for seed in (0, 1)
+    ]  # fmt: skip
+
+
+def filled(workdir, last=4):
+    """A run with rows and checkpoints at 0 .. last, arrays beside."""
+    records = DiskRecords(workdir)
+    records.describe({"a": 1}, {"command": "x"})
+    assert records.restore() is None
+    for updates in range(last + 1):
+        records.write(rows(updates), {"probe": {"x": np.full((2, 3), updates)}})
+        records.time(phase="advance", updates=updates, seconds=0.1)
+        records.save(updates, {"u": np.array(updates)} | TREE)
+    records.close()
+
+
+def lines(workdir, name="metrics.jsonl"):
+    return [json.loads(line) for line in (workdir / name).read_text().splitlines()]
+
+
+def tensorboard(workdir):
+    """(seed, tag, step, value) of every event on disk."""
+    found = []
+    for path in sorted((workdir / "tensorboard").rglob("events*")):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 8], "little")
+            event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+            at += 12 + size + 4
+            for value in event.summary.value:
+                seed = path.parent.name
+                found.append((seed, value.tag, event.step, value.simple_value))
+    return found
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    filled(tmp_path)
+    records = DiskRecords(tmp_path)
+    updates, tree = records.restore()
+    records.close()
+    assert updates == 4
+    assert tree["u"] == 4
+    learner = tree["learner"]
+    np.testing.assert_array_equal(learner["params"]["w"], np.arange(6).reshape(2, 3))
+    assert learner["count"].dtype == np.int64
+    assert learner["empty"].shape == (0, 3)
+    assert learner["empty"].dtype == np.float32
+    assert bytes(learner["bytes"]) == b"ale"
+    assert learner["flag"].dtype == bool
+
+
+def test_three_checkpoints_are_kept(tmp_path):
+    filled(tmp_path)
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["2", "3", "4"]
+
+
+def test_what_came_after_the_checkpoint_is_cut(tmp_path):
+    filled(tmp_path, last=2)
+    records = DiskRecords(tmp_path)
+    records.restore()
+    records.write(rows(3, 9.0), {"probe": {"x": np.zeros(2)}})  # then killed
+    records.close()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"updates": 4, "se')  # a torn line
+    records = DiskRecords(tmp_path)
+    assert records.restore()[0] == 2
+    records.write(rows(3, 5.0), {})
+    records.close()
+    assert [(r["updates"], r["seed"]) for r in lines(tmp_path)] == [
+        (u, s) for u in range(4) for s in (0, 1)
+    ]
+    assert lines(tmp_path)[-1]["train/loss"] == 6.0
+    arrays = sorted(p.name for p in (tmp_path / "arrays").iterdir())
+    assert arrays == [f"probe_00000000{u}.npz" for u in range(3)]
+    events = tensorboard(tmp_path)
+    assert sorted(e[:3] for e in events) == sorted(
+        (f"seed_{s:03d}", "train/loss", u) for u in range(4) for s in (0, 1)
+    )
+    assert ("seed_001", "train/loss", 3, 6.0) in events
+
+
+def damage_state(folder, how):
+    """Tears or alters the largest file of a checkpoint's arrays."""
+    files = [p for p in (folder / "state").rglob("*") if p.is_file()]
+    victim = max(files, key=lambda p: p.stat().st_size)
+    data = victim.read_bytes()
+    if how == "truncate":
+        victim.write_bytes(data[: len(data) // 2])
+    elif how == "flip":
+        middle = len(data) // 2
+        victim.write_bytes(
+            data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        )
+    elif how == "delete":
+        victim.unlink()
+    elif how == "no meta":
+        for path in (folder / "meta").iterdir():
+            path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncate", "flip", "delete", "no meta"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, how):
+    filled(tmp_path)
+    damage_state(tmp_path / "checkpoints" / "4", how)
+    records = DiskRecords(tmp_path)
+    with pytest.warns(UserWarning, match="checkpoint 4 .* falling back"):
+        updates, tree = records.restore()
+    assert updates == 3
+    assert tree["u"] == 3
+    assert lines(tmp_path)[-1]["updates"] == 3
+    records.save(4, TREE)  # the place is free again
+    records.close()
+    records = DiskRecords(tmp_path)
+    assert records.restore()[0] == 4
+    records.close()
+
+
+def test_another_configuration_is_refused_with_the_ways_out(tmp_path):
+    filled(tmp_path)
+    records = DiskRecords(tmp_path)
+    with pytest.raises(RecordsError) as error:
+        records.describe({"a": 2, "b": {"c": 3}}, {})
+    records.close()
+    text = str(error.value)
+    assert "a: 1 there, 2 asked for" in text
+    assert "b.c: None there, 3 asked for" in text
+    for way in ("continue", "--fork_from", "another --workdir"):
+        assert way in text
+
+
+def test_each_launch_is_logged(tmp_path):
+    filled(tmp_path)
+    records = DiskRecords(tmp_path)
+    records.describe({"a": 1}, {"command": "again"})
+    records.close()
+    launches = json.loads((tmp_path / "environment.json").read_text())
+    assert [launch["command"] for launch in launches] == ["x", "again"]
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    records = DiskRecords(tmp_path)
+    with pytest.raises(RecordsError, match="in use by another process"):
+        DiskRecords(tmp_path)
+    records.close()
+    DiskRecords(tmp_path).close()
+
+
+def test_fork_takes_the_past_and_leaves_the_source_alone(tmp_path):
+    filled(tmp_path / "a")
+    fork(tmp_path / "a", tmp_path / "b")
+    records = DiskRecords(tmp_path / "b")
+    records.describe({"a": 2}, {})
+    assert records.restore()[0] == 4
+    records.write(rows(5), {})
+    records.close()
+    assert len(lines(tmp_path / "b")) == len(lines(tmp_path / "a")) + 2
+    fork(tmp_path / "a", tmp_path / "b")  # again: nothing is overwritten
+    assert len(lines(tmp_path / "b")) == len(lines(tmp_path / "a")) + 2
+    with pytest.raises(RecordsError, match="has no checkpoints"):
+        fork(tmp_path / "nowhere", tmp_path / "c")
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordsError, match=r"could not write the folder .* Make room"):
+        DiskRecords(tmp_path / "file" / "run")
+
+
+FULL_DISK = """
+import resource, sys
+from tests.records_test import *
+from pathlib import Path
+workdir = Path(sys.argv[1])
+records = DiskRecords(workdir)
+records.restore()
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    for updates in range(5, 200):
+        big = np.random.default_rng(updates).normal(size=int(sys.argv[3]))
+        records.write(rows(updates), {})
+        records.save(updates, {"big": big})
+except RecordsError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "what"),
+    [(2_000, 1, "metrics.jsonl"), (60_000, 20_000, "checkpoint 5")],
+)
+def test_no_space_is_a_clear_error_and_earlier_records_are_whole(
+    tmp_path, limit, size, what
+):
+    filled(tmp_path)
+    root = Path(__file__).parents[1]
+    found = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit), str(size)],
+        capture_output=True, text=True, cwd=root, env=os.environ,
+    )  # fmt: skip
+    assert f"could not write {what}" in found.stdout, found.stdout + found.stderr
+    assert "Saved there so far: all up to update" in found.stdout
+    records = DiskRecords(tmp_path)
+    updates, _ = records.restore()
+    records.close()
+    assert updates >= 4
+    assert [r["updates"] for r in lines(tmp_path)] == sorted(
+        2 * list(range(updates + 1))
+    )
+
+
+def test_no_file_is_a_pickle(tmp_path):
+    filled(tmp_path)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert not path.read_bytes().startswith(b"\x80"), path
+            assert path.suffix not in (".pkl", ".pickle")
