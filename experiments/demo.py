@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
         time.sleep(0.1)
     page = out / "report.html"
     report = ["experiments.report", *(str(out / name) for name in ARMS), "--table"]
+    report.append(f"--csv={out / 'main_job.csv'}")
     code = subprocess.call([sys.executable, "-m", *report, f"--out={page}"])
     print(f"{time.monotonic() - start:.0f} s in all")
     return code

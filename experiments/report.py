@@ -5,6 +5,7 @@
 DIR is the workdir of a run (with config.json and metrics.jsonl in it), or a folder
 whose children are such workdirs. The page holds its images and needs no network; the
 same figures are written as PNG files beside it. Runs may still be going on.
+With --csv=FILE, also a tidy table: one row a run and seed, as last measured.
 """
 
 import sys
@@ -15,11 +16,13 @@ from absl import app, flags
 
 from experiments.runs import find_runs
 from experiments.statistics import summary_table
+from experiments.tidy import write_tidy
 
 _OUT = flags.DEFINE_string("out", "report.html", "path of the page to write")
 _FIGURES = flags.DEFINE_string(
     "figures", None, "folder for the figures as PNG; default: <out>_figures"
 )
+_CSV = flags.DEFINE_string("csv", None, "path of a tidy table to write as well")
 _TABLE = flags.DEFINE_bool("table", False, "print the summary table as well")
 
 
@@ -64,6 +67,8 @@ def main(argv: list[str]) -> None:
             table = write_report(argv[1:], out, figures)
         except (ValueError, ImportError) as error:
             sys.exit(f"error: {error}")
+    if _CSV.value:
+        write_tidy(find_runs(argv[1:]), Path(_CSV.value))
     if _TABLE.value:
         print(table)
     print(out)

@@ -154,7 +154,10 @@ def summary_rows(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         "seeds",
         "failed seeds",
     ]
-    return header, [_cells(summarise(run, metric)) for run in runs]
+    rows = [_cells(summarise(run, metric)) for run in runs]
+    # A column in which nothing is to be said only widens the table.
+    said = [i for i in range(len(header)) if {row[i] for row in rows} - {"", "none"}]
+    return [header[i] for i in said], [[row[i] for i in said] for row in rows]
 
 
 def _cells(row: Summary) -> list[str]:

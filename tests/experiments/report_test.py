@@ -1,5 +1,6 @@
 """The page: made from synthetic workdirs with known contents."""
 
+import csv
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ pytest.importorskip("jinja2")
 from experiments import report
 from experiments.figures import PLOTS, curvature, small_multiples, style, tables, timing
 from experiments.runs import find_runs
+from experiments.tidy import write_tidy
 
 TIMES = (0, 2_000, 6_000, 20_000)
 
@@ -298,3 +300,18 @@ def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'plasticity-jax\[plots\]'"):
         report.write_report([str(path)], tmp_path / "page.html")
+
+
+def test_tidy_table_has_the_last_measurement_of_each_seed(tmp_path):
+    for name, label in (("a", "one, two"), ("b", "other")):
+        write_workdir(tmp_path / name, label=label)
+    runs = find_runs([tmp_path / "a", tmp_path / "b"])
+    write_tidy(runs, tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(run.all_seeds) for run in runs)
+    assert {row["label"] for row in rows} == {"one, two", "other"}
+    last = [r for r in runs[0].rows if "probe/final_loss" in r][-1]
+    found = [r for r in rows if r["label"] == "one, two"][-1]
+    assert float(found["probe/final_loss"]) == last["probe/final_loss"]
+    assert found["command"] == runs[0].launches[0]["command"]
