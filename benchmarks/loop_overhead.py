@@ -64,10 +64,13 @@ def _case(side, hidden, batch, seeds, axis, num_updates):
     images = rng.integers(0, 256, (NUM_EXAMPLES, side, side, 1), np.uint8)
     labels = rng.integers(0, 10, NUM_EXAMPLES, np.int32)
     dataset = Dataset(jnp.asarray(images), jnp.asarray(labels), 10)
-    pure, shared = supervised.make(
-        network, tx, dataset, dataset, num_examples=NUM_EXAMPLES, batch_size=batch,
-        updates_per_task=UPDATES_PER_TASK, num_eval=1,
-    )  # fmt: skip
+    settings = supervised.Settings(
+        num_examples=NUM_EXAMPLES,
+        batch_size=batch,
+        updates_per_task=UPDATES_PER_TASK,
+        num_eval=1,
+    )
+    pure, shared = supervised.make(network, tx, dataset, dataset, settings)
     learner = vectorize(pure, shared, seeds, axis=axis)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     write = functools.partial(_hand_written, network, tx, batch, axis)

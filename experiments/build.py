@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from experiments.readings import READINGS
-from experiments.schema import bind, check_type, choose, refuse_unknown
+from experiments.schema import bind, check_type, choose, naming, refuse_unknown
 from plasticity_jax import checks, networks, optimizers
 from plasticity_jax.learners import dqn, supervised, vectorize
+from plasticity_jax.learners.atari import dopamine_dqn
 from plasticity_jax.tasks import datasets
 from plasticity_jax.types import Learner, Probe
 
+PURE_LEARNERS = {"supervised": supervised, "dqn": dqn}
 NETWORKS = {"mlp": networks.MLP, "nature_cnn": networks.NatureCNN}
 KEYS = {
     "label": str,  # the run's name in reports
@@ -63,21 +65,19 @@ def build(config: Mapping) -> Experiment:
 
 
 def _pure(config: Mapping) -> Learner:
-    learners = {"supervised": supervised.make, "dqn": dqn.make, "atari": None}
-    make = choose("config.learner", config["learner"], learners)
+    settings = _settings(config)
+    make = PURE_LEARNERS[config["learner"]["kind"]].make
     load = bind("config.dataset", _dataset, config.get("dataset", {}))
     training, held_out = load()
     network = choose("config.network", config["network"], NETWORKS, "num_outputs")
-    pure, shared = make(
-        network(num_outputs=training.num_classes), _tx(config), training, held_out
-    )
+    network, tx = network(num_outputs=training.num_classes), _tx(config)
+    with naming("config.learner"):
+        pure, shared = make(network, tx, training, held_out, settings)
     seeds, axis = bind("config.seeds", _seeds, config["seeds"])()
     return vectorize.vectorize(pure, shared, seeds, axis=axis)
 
 
 def _atari(config: Mapping) -> Learner:
-    from plasticity_jax.learners.atari import dopamine_dqn
-
     network = choose(
         "config.network", config["network"], NETWORKS, "num_outputs", "conv_impl"
     )
@@ -91,12 +91,15 @@ def _atari(config: Mapping) -> Learner:
     def network_fn(num_actions, conv_impl):
         return network(num_outputs=num_actions, conv_impl=conv_impl)
 
-    table = {"atari": dopamine_dqn.Settings}
-    settings = choose("config.learner", config["learner"], table)()
-    try:
-        return dopamine_dqn.make(network_fn, _tx(config), seeds[0], settings)
-    except ValueError as error:
-        raise ValueError(f"config.learner: {error}") from error
+    tx, settings = _tx(config), _settings(config)
+    with naming("config.learner"):
+        return dopamine_dqn.make(network_fn, tx, seeds[0], settings)
+
+
+def _settings(config: Mapping):
+    table = {kind: module.Settings for kind, module in PURE_LEARNERS.items()}
+    table["atari"] = dopamine_dqn.Settings
+    return choose("config.learner", config["learner"], table)()
 
 
 def _tx(config: Mapping):

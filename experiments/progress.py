@@ -28,6 +28,7 @@ class Progress:
         self._start = self._first = None
         self._next_line = 0.0
         self._note = ""
+        self._phases: set[str] = set()
 
     def __enter__(self):
         return self
@@ -35,9 +36,12 @@ class Progress:
     def __exit__(self, *_):
         self._bar.close()
 
-    def __call__(self, updates: int, rows: list[dict]) -> None:
-        """Takes the update count and the newest rows, one a seed."""
+    def __call__(self, updates: int, rows: list[dict], phase: str) -> None:
+        """Takes the update count, the newest rows, one a seed, and what begins."""
         now = time.monotonic()
+        if phase:
+            self._begin(phase)
+            return
         if self._start is None:  # a continued run has its first updates behind it
             self._start, self._first = now, updates
             self._bar.initial = self._bar.last_print_n = updates
@@ -48,6 +52,14 @@ class Progress:
         elif now >= self._next_line or updates == self._total:
             self._next_line = now + LINE_SECONDS
             print(self._line(updates, now), file=self._file, flush=True)
+
+    def _begin(self, phase: str) -> None:
+        """A bar shows each phase; plain lines only the first, in which it compiles."""
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"{phase} ... {self._note}")
+        elif phase not in self._phases and phase not in ("metrics", "save"):
+            print(f"[{self._label}] {phase} ...", file=self._file, flush=True)
+        self._phases.add(phase)
 
     def _line(self, updates: int, now: float) -> str:
         parts = [f"[{self._label}] {updates:,}/{self._total:,} updates"]

@@ -1,6 +1,7 @@
 """A section's keys are the keyword arguments of what it builds: the signature is the
 schema. Unknown keys are refused with the nearest name, values by their annotation."""
 
+import contextlib
 import functools
 import inspect
 import typing
@@ -47,12 +48,19 @@ def bind(where: str, make: Callable, section: Mapping, *supplied: str) -> Callab
 
     @functools.wraps(make, updated=())
     def bound(*args, **kwargs):
-        try:
+        with naming(where):
             return make(*args, **values, **kwargs)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
 
     return bound
+
+
+@contextlib.contextmanager
+def naming(where: str):
+    """Puts a section's place before the ValueErrors raised inside."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def choose(where: str, section: Mapping, table: Mapping, *supplied: str) -> Callable:

@@ -27,7 +27,9 @@ def run(
     log_every: int,
     save_every: int,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, list[dict]], None] = lambda updates, rows: None,
+    progress: Callable[[int, list[dict], str], None] = lambda updates, rows, phase: (
+        None
+    ),
 ) -> Any:
     """Runs a learner, or continues it from what `records` holds.
 
@@ -39,7 +41,8 @@ def run(
       log_every: updates between rows; each probe time is a row as well.
       save_every: updates between checkpoints; the end is one as well.
       stop: asked between pieces; when it says true the run saves and returns.
-      progress: told (update count, the newest rows) after every piece.
+      progress: told (update count, the newest rows, phase), the phase's name as it
+        begins and "" after every piece.
 
     Returns:
       The learner's state where it stopped.
@@ -52,7 +55,7 @@ def run(
         1, total_updates=total_updates, log_every=log_every, save_every=save_every
     )
     probe_times = {time for probe in probes.values() for time in probe.times}
-    watch = _stopwatch(records)
+    watch = _stopwatch(records, progress)
     instruments = Instruments(learner, probes, watch)
 
     def note(state, updates):
@@ -71,12 +74,14 @@ def run(
         state, rows = learner.restore(tree["learner"]), []
         instruments.references = tree.get("references", {})
     else:
-        saved, state = None, learner.init()
+        saved = None
+        with watch("init", 0):
+            state = learner.init()
         instruments.prepare(state)
         rows, state = note(state, 0)
 
     updates, piece = learner.updates(state), 1
-    progress(updates, rows)
+    progress(updates, rows, "")
     while updates < total_updates and not stop():
         due = min(
             [total_updates, _after(updates, log_every), _after(updates, save_every)]
@@ -90,7 +95,7 @@ def run(
         if updates == due:
             rows, state = note(state, updates)
             _refuse_divergence(learner, state)
-        progress(updates, rows)
+        progress(updates, rows, "")
         if updates == due and updates % save_every == 0:
             save(state, updates)
             saved = updates
@@ -114,12 +119,15 @@ def _refuse_divergence(learner: Learner, state) -> None:
         )
 
 
-def _stopwatch(records) -> Callable:
-    """Returns a context manager that writes a phase's seconds to the records."""
+def _stopwatch(records, progress) -> Callable:
+    """Returns a context manager that writes a phase's seconds to the records, and
+    says what begins: a first call compiles, and may take a while."""
     seen = set()
 
     @contextlib.contextmanager
     def watch(phase: str, updates: int, num_updates: int = 0):
+        if phase != "advance" or phase not in seen:
+            progress(updates - num_updates, [], phase)
         start = time.perf_counter()
         seconds = lambda: time.perf_counter() - start
         yield seconds

@@ -24,7 +24,7 @@ def learner(seeds=(0, 1), learning_rate=1e-3):
     pure, shared = dqn.make(
         MLP(10, hidden=(8,)), optimizers.sgd(learning_rate),
         *datasets.split(datasets.digits(), 360),
-        batch_size=8, target_period=7, replay_capacity=50, num_warmup=20,
+        dqn.Settings(batch_size=8, target_period=7, replay_capacity=50, num_warmup=20),
     )  # fmt: skip
     return vectorize(pure, shared, seeds)
 
@@ -153,8 +153,13 @@ def test_progress_hears_of_every_piece():
     heard = []
     loop.run(
         learner(), probes(), MemoryRecords(), **COUNTS,
-        progress=lambda updates, rows: heard.append((updates, len(rows))),
+        progress=lambda updates, rows, phase: heard.append((updates, len(rows), phase)),
     )  # fmt: skip
+    phases = [phase for _, _, phase in heard if phase]
+    assert phases[:3] == ["init", "prepare/plasticity", "metrics"]
+    assert phases.count("advance") == 1
+    assert phases.count("probe/plasticity") == 3
+    heard = [(updates, count) for updates, count, phase in heard if not phase]
     assert heard[0] == (0, 2)
     assert heard[-1] == (60, 2)
     assert [u for u, _ in heard] == sorted(u for u, _ in heard)

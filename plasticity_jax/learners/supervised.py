@@ -1,6 +1,7 @@
 """A classifier on a stream of tasks that goes on with the same network."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,16 @@ from plasticity_jax.networks import features_fn
 from plasticity_jax.tasks.datasets import Dataset, to_inputs
 from plasticity_jax.tasks.streams import STREAMS
 from plasticity_jax.types import Key, ProbeView, PureLearner, TrainState
+
+
+class Settings(NamedTuple):
+    """What to learn, and how. The learner is never told of a task's end."""
+
+    stream: str = "random_labels"  # or stationary: the control
+    updates_per_task: int = 5_000
+    num_examples: int = 512  # size of the set to fit
+    batch_size: int = 128  # B, drawn with replacement
+    num_eval: int = 4_096  # `eval/accuracy` is over the first so many examples
 
 
 class Shared(NamedTuple):
@@ -31,17 +42,20 @@ class Member(NamedTuple):
     window: training.Window
 
 
+class _Parts(NamedTuple):
+    """What the functions below are closed over; nothing here is traced."""
+
+    settings: Settings
+    network: Any
+    tx: Any
+    num_classes: int
+
+    def logits_fn(self, params, inputs):  # [N, ...] -> [N, C]
+        return self.network.apply({"params": params}, inputs)
+
+
 def make(
-    network,
-    tx,
-    dataset: Dataset,
-    held_out: Dataset,
-    *,
-    stream: str = "random_labels",
-    updates_per_task: int = 5_000,
-    num_examples: int = 512,
-    batch_size: int = 128,
-    num_eval: int = 4_096,
+    network, tx, dataset: Dataset, held_out: Dataset, settings: Settings
 ) -> tuple[PureLearner, Shared]:
     """Builds the learner and its data.
 
@@ -50,85 +64,91 @@ def make(
       tx: Optax transformation.
       dataset: training examples; the first `num_examples` are used.
       held_out: examples never trained on, the probes' inputs.
-      stream: name of the task stream.
-      updates_per_task: task boundaries; the learner is not told of them.
-      num_examples: size of the set to fit.
-      batch_size: B, drawn with replacement.
-      num_eval: `eval/accuracy` is over the first so many training examples.
+      settings: the stream's and the optimisation's.
 
     Raises:
       ValueError: an unknown stream, or more examples asked for than there are.
     """
-    checks.one_of("stream", stream, STREAMS)
+    checks.one_of("stream", settings.stream, STREAMS)
+    num_examples = settings.num_examples
     checks.within(1, len(dataset.labels), num_examples=num_examples)
-    checks.at_least(
-        1, updates_per_task=updates_per_task, batch_size=batch_size, num_eval=num_eval
-    )
+    for name, kind in Settings.__annotations__.items():
+        if kind is int:
+            checks.at_least(1, **{name: getattr(settings, name)})
     shared = Shared(
         dataset.images[:num_examples], dataset.labels[:num_examples], held_out.images
     )
-    labels_fn = STREAMS[stream]
+    parts = _Parts(settings, network, tx, dataset.num_classes)
+    functions = (partial(f, parts) for f in (_init, _update, _metrics, _view))
+    return PureLearner(*functions), shared
 
-    def task_labels(shared, key, task):
-        key = trees.named_key(key, "stream")
-        return labels_fn(key, task, shared.labels, dataset.num_classes)
 
-    def logits_fn(params, inputs):
-        return network.apply({"params": params}, inputs)
+def _init(parts: _Parts, shared: Shared, key: Key) -> Member:
+    train = training.init_train_state(
+        parts.network,
+        parts.tx,
+        to_inputs(shared.images[:1]),
+        trees.named_key(key, "init"),
+        has_target=False,
+    )
+    labels = _task_labels(parts, shared, key, 0)
+    return Member(train, labels, key, training.empty_window("loss"))
 
-    def init(shared, key):
-        example = to_inputs(shared.images[:1])
-        init_key = trees.named_key(key, "init")
-        train = training.init_train_state(
-            network, tx, example, init_key, has_target=False
-        )
-        labels = task_labels(shared, key, 0)
-        return Member(train, labels, key, training.empty_window("loss"))
 
-    def update(shared, updates, member):
-        labels = jax.lax.cond(
-            updates % updates_per_task == 0,
-            lambda: task_labels(shared, member.key, updates // updates_per_task),
-            lambda: member.labels,
-        )
-        key = jax.random.fold_in(trees.named_key(member.key, "train"), updates)
-        rows = jax.random.randint(key, (batch_size,), 0, num_examples)
-        inputs, targets = to_inputs(shared.images[rows]), labels[rows]
+def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+    settings = parts.settings
+    labels = jax.lax.cond(
+        updates % settings.updates_per_task == 0,
+        lambda: _task_labels(
+            parts, shared, member.key, updates // settings.updates_per_task
+        ),
+        lambda: member.labels,
+    )
+    key = jax.random.fold_in(trees.named_key(member.key, "train"), updates)
+    rows = jax.random.randint(key, (settings.batch_size,), 0, settings.num_examples)
+    inputs, targets = to_inputs(shared.images[rows]), labels[rows]
 
-        def losses_fn(params, model_state):
-            return cross_entropy(logits_fn(params, inputs), targets), model_state
+    def losses_fn(params, model_state):
+        return cross_entropy(parts.logits_fn(params, inputs), targets), model_state
 
-        train, loss = training.update(member.train, tx, losses_fn)
-        window = training.observe(member.window, updates, loss=loss)
-        return member._replace(train=train, labels=labels, window=window)
+    train, loss = training.update(member.train, parts.tx, losses_fn)
+    window = training.observe(member.window, updates, loss=loss)
+    return member._replace(train=train, labels=labels, window=window)
 
-    def metrics(shared, updates, member):
-        row, window = training.close(member.window)
-        logits = logits_fn(member.train.params, to_inputs(shared.images[:num_eval]))
-        hits = jnp.argmax(logits, axis=-1) == member.labels[:num_eval]
-        row["eval/accuracy"] = jnp.mean(hits)
-        row["task"] = jnp.maximum(updates - 1, 0) // updates_per_task
-        return row, member._replace(window=window)
 
-    def view(shared, member):
-        def loss_fn(params, batch, key):
-            del key
-            inputs, labels = batch
-            return cross_entropy(logits_fn(params, inputs), labels)
+def _metrics(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+    settings = parts.settings
+    row, window = training.close(member.window)
+    inputs = to_inputs(shared.images[: settings.num_eval])
+    logits = parts.logits_fn(member.train.params, inputs)
+    hits = jnp.argmax(logits, axis=-1) == member.labels[: settings.num_eval]
+    row["eval/accuracy"] = jnp.mean(hits)
+    row["task"] = jnp.maximum(updates - 1, 0) // settings.updates_per_task
+    return row, member._replace(window=window)
 
-        return ProbeView(
-            loss_fn=loss_fn,
-            apply_fn=logits_fn,
-            init_fn=lambda key: network.init(key, to_inputs(shared.images[:1]))[
-                "params"
-            ],
-            features_fn=features_fn(network),
-            tx=tx,
-            params=member.train.params,
-            initial_params=member.train.initial_params,
-            opt_state=member.train.opt_state,
-            inputs=to_inputs(shared.held_out),
-            batch=(to_inputs(shared.images), member.labels),
-        )
 
-    return PureLearner(init, update, metrics, view), shared
+def _view(parts: _Parts, shared: Shared, member: Member) -> ProbeView:
+    def loss_fn(params, batch, key):
+        del key
+        inputs, labels = batch
+        return cross_entropy(parts.logits_fn(params, inputs), labels)
+
+    inputs = to_inputs(shared.held_out)
+    return ProbeView(
+        loss_fn=loss_fn,
+        apply_fn=parts.logits_fn,
+        init_fn=lambda key: parts.network.init(key, inputs[:1])["params"],
+        features_fn=features_fn(parts.network),
+        tx=parts.tx,
+        params=member.train.params,
+        initial_params=member.train.initial_params,
+        opt_state=member.train.opt_state,
+        inputs=inputs,
+        batch=(to_inputs(shared.images), member.labels),
+    )
+
+
+def _task_labels(parts: _Parts, shared: Shared, key: Key, task) -> jax.Array:
+    labels_fn = STREAMS[parts.settings.stream]
+    key = trees.named_key(key, "stream")
+    return labels_fn(key, task, shared.labels, parts.num_classes)

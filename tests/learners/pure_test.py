@@ -17,23 +17,28 @@ from plasticity_jax.tasks import datasets
 
 TRAINING, HELD_OUT = datasets.split(datasets.digits(), 360)
 NETWORK, TX = MLP(10, hidden=(12,)), optimizers.adam(1e-2)
+SMALL = dict(batch_size=8, target_period=7, replay_capacity=50, num_warmup=20)
 MAKE = {
-    "supervised": functools.partial(
-        supervised.make, updates_per_task=10, num_examples=64, batch_size=8
+    "supervised": (
+        supervised.make,
+        supervised.Settings(updates_per_task=10, num_examples=64, batch_size=8),
     ),
-    "dqn": functools.partial(
-        dqn.make, batch_size=8, target_period=7, replay_capacity=50, num_warmup=20
+    "dqn": (dqn.make, dqn.Settings(**SMALL)),
+    "double_dqn": (
+        dqn.make,
+        dqn.Settings(agent="double_dqn", environment="hard", **SMALL),
     ),
-    "double_dqn": functools.partial(
-        dqn.make, agent="double_dqn", environment="hard", batch_size=8,
-        target_period=7, replay_capacity=50, num_warmup=20,
-    ),
-}  # fmt: skip
+}
+
+
+def pure_learner(kind, network=NETWORK, tx=TX):
+    make, settings = MAKE[kind]
+    return make(network, tx, TRAINING, HELD_OUT, settings)
 
 
 @functools.cache
 def learner(kind, seeds=(0, 1), axis="vmap"):
-    pure, shared = MAKE[kind](NETWORK, TX, TRAINING, HELD_OUT)
+    pure, shared = pure_learner(kind)
     return vectorize(pure, shared, seeds, axis=axis)
 
 
@@ -93,7 +98,7 @@ def test_state_survives_export_and_restore(kind):
 @KINDS
 def test_periodic_work_stays_a_cond_under_vmap(kind):
     """A select would make every update pay for every event."""
-    pure, shared = MAKE[kind](NETWORK, TX, TRAINING, HELD_OUT)
+    pure, shared = pure_learner(kind)
     members = advanced(learner(kind), 1).members
     update = jax.vmap(pure.update, in_axes=(None, None, 0))
     text = str(jax.make_jaxpr(update)(shared, jnp.int32(3), members))
@@ -135,7 +140,7 @@ def test_probes_see_a_frozen_deterministic_view(kind):
 
 
 def test_supervised_update_equals_a_hand_written_one():
-    pure, shared = MAKE["supervised"](NETWORK, TX, TRAINING, HELD_OUT)
+    pure, shared = pure_learner("supervised")
     member = pure.init(shared, jax.random.key(0))
     params, opt_state = member.train.params, member.train.opt_state
     labels = member.labels
@@ -172,10 +177,9 @@ def test_the_target_network_is_copied_at_its_period_only():
 
 
 def test_dqn_learns_the_easy_block_mdp():
-    pure, shared = dqn.make(
-        MLP(10, hidden=(32,)), optimizers.adam(3e-3), TRAINING, HELD_OUT,
-        discount=0.5, batch_size=32, target_period=50,
-    )  # fmt: skip
+    network, tx = MLP(10, hidden=(32,)), optimizers.adam(3e-3)
+    settings = dqn.Settings(discount=0.5, batch_size=32, target_period=50)
+    pure, shared = dqn.make(network, tx, TRAINING, HELD_OUT, settings)
     built = vectorize(pure, shared, (0,))
     before, state = built.metrics(built.init())
     after, _ = built.metrics(built.advance(state, 1_500))
@@ -186,7 +190,7 @@ def test_dqn_learns_the_easy_block_mdp():
 
 def test_a_seed_that_diverges_is_dated_and_leaves_the_others_alone():
     network, tx = MLP(10, hidden=(4,)), optimizers.sgd(1.0)
-    pure, shared = MAKE["supervised"](network, tx, TRAINING, HELD_OUT)
+    pure, shared = pure_learner("supervised", network, tx)
     built = vectorize(pure, shared, (0, 1))
     healthy = exported(built, built.advance(built.init(), 6))
     state = built.advance(built.init(), 2)
@@ -200,20 +204,20 @@ def test_a_seed_that_diverges_is_dated_and_leaves_the_others_alone():
 
 
 @pytest.mark.parametrize(
-    ("make", "settings", "message"),
+    ("module", "settings", "message"),
     [
-        (supervised.make, {"stream": "random_label"}, "Did you mean 'random_labels'"),
-        (supervised.make, {"num_examples": 9_999}, "num_examples: expected 1 to 1437"),
-        (supervised.make, {"batch_size": 0}, "batch_size: expected at least 1"),
-        (dqn.make, {"environment": "eazy"}, "Did you mean 'easy'"),
-        (dqn.make, {"agent": "ddqn"}, "agent: expected one of dqn, double_dqn"),
-        (dqn.make, {"discount": 1.5}, "discount: expected 0 to 1; got 1.5"),
-        (dqn.make, {"num_warmup": 0}, "num_warmup: expected at least 1"),
+        (supervised, {"stream": "random_label"}, "Did you mean 'random_labels'"),
+        (supervised, {"num_examples": 9_999}, "num_examples: expected 1 to 1437"),
+        (supervised, {"batch_size": 0}, "batch_size: expected at least 1"),
+        (dqn, {"environment": "eazy"}, "Did you mean 'easy'"),
+        (dqn, {"agent": "ddqn"}, "agent: expected one of dqn, double_dqn"),
+        (dqn, {"discount": 1.5}, "discount: expected 0 to 1; got 1.5"),
+        (dqn, {"num_warmup": 0}, "num_warmup: expected at least 1"),
     ],
 )
-def test_bad_settings_are_refused(make, settings, message):
+def test_bad_settings_are_refused(module, settings, message):
     with pytest.raises(ValueError, match=message):
-        make(NETWORK, TX, TRAINING, HELD_OUT, **settings)
+        module.make(NETWORK, TX, TRAINING, HELD_OUT, module.Settings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,6 @@ def test_bad_settings_are_refused(make, settings, message):
     ],
 )
 def test_bad_seeds_are_refused(seeds, axis, message):
-    pure, shared = MAKE["dqn"](NETWORK, TX, TRAINING, HELD_OUT)
+    pure, shared = pure_learner("dqn")
     with pytest.raises(ValueError, match=message):
         vectorize(pure, shared, seeds, axis=axis)
