@@ -66,7 +66,7 @@ class Progress:
         if updates > self._first:
             rate = (updates - self._first) / max(now - self._start, 1e-9)
             left = (self._total - updates) / rate
-            parts.append(f"{rate:,.0f} updates/s")
+            parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} updates/s")
             parts.append(f"{left:,.0f} s left")
         return ", ".join(parts + [self._note] * bool(self._note))
 
