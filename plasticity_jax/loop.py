@@ -83,10 +83,8 @@ def run(
     updates, piece = learner.updates(state), 1
     progress(updates, rows, "")
     while updates < total_updates and not stop():
-        due = min(
-            [total_updates, _after(updates, log_every), _after(updates, save_every)]
-            + [time for time in probe_times if time > updates]
-        )
+        periodic = (_after(updates, period) for period in (log_every, save_every))
+        due = min(total_updates, *periodic, *(t for t in probe_times if t > updates))
         num_updates = min(piece, due - updates)
         with watch("advance", updates + num_updates, num_updates) as seconds:
             state = jax.block_until_ready(learner.advance(state, num_updates))

@@ -17,7 +17,7 @@ from experiments import variants
 
 def get_config(names: str = "") -> ConfigDict:
     """Returns the config, changed by the variants named."""
-    config = ConfigDict()
+    config = variants.small_mlp_on_digits(times=(0, 5_000, 25_000, 50_000))
     config.label = "Adam, default"
     config.learner = dict(
         kind="supervised",
@@ -27,27 +27,10 @@ def get_config(names: str = "") -> ConfigDict:
         batch_size=128,
         num_eval=4_096,
     )
-    config.network = dict(kind="mlp", hidden=(128, 128), norm="none")
     config.optimizer = dict(
         kind="adam", learning_rate=1e-3, b1=0.9, b2=0.999, eps=1e-9, eps_root=0.0
     )
-    config.dataset = dict(name="digits", num_held_out=360)
-    config.seeds = dict(first=0, count=4, axis="map")
     config.total_updates = 50_000  # ten tasks
-    config.log_every = 1_000
-    config.save_every = 5_000
-    times = (0, 5_000, 25_000, 50_000)
-    config.probes = dict(
-        plasticity=dict(
-            at=times, num_inputs=256, num_targets=5, num_steps=1_000, batch_size=128
-        ),
-        hessian=dict(
-            at=times, loss="landscape", num_examples=256, num_steps=64, num_draws=2
-        ),
-        gradients=dict(at=times, loss="training", num_examples=256, num_clusters=10),
-        representation=dict(every=1_000),
-        weights=dict(every=1_000),
-    )
     return variants.apply(config, names, VARIANTS)
 
 
@@ -69,18 +52,8 @@ def _stationary(config):
 
 def _quick(config):
     """Seconds: every joint, no science."""
-    config.network.hidden = (16, 16)
+    variants.shrink(config)
     config.learner.update(updates_per_task=15, num_examples=32, batch_size=8)
-    config.seeds.count = 2
-    config.total_updates, config.log_every, config.save_every = 60, 20, 20
-    for probe in config.probes.values():
-        probe.update(at=(0, 60))
-    config.probes.plasticity.update(
-        num_inputs=32, num_targets=2, num_steps=20, batch_size=16
-    )
-    config.probes.hessian.update(num_examples=32, num_steps=8)
-    config.probes.gradients.update(num_examples=32)
-    config.probes.representation.every = config.probes.weights.every = 20
 
 
 VARIANTS = {

@@ -1,7 +1,7 @@
 """Q-learning on a block MDP: environment, replay and update are one pure function."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from plasticity_jax.agents import replay
 from plasticity_jax.agents.exploration import epsilon_greedy
 from plasticity_jax.agents.q_learning import AGENTS, td_loss
 from plasticity_jax.learners import training
-from plasticity_jax.networks import features_fn
+from plasticity_jax.learners.training import Parts
 from plasticity_jax.tasks import block_mdp
 from plasticity_jax.tasks.datasets import Dataset, to_inputs
 from plasticity_jax.types import Key, ProbeView, PureLearner, TrainState, Transition
@@ -51,18 +51,6 @@ class Member(NamedTuple):
     window: training.Window
 
 
-class _Parts(NamedTuple):
-    """What the functions below are closed over; nothing here is traced."""
-
-    settings: Settings
-    network: Any
-    tx: Any
-    num_actions: int
-
-    def q_fn(self, params, inputs):  # [N, ...] -> [N, A]
-        return self.network.apply({"params": params}, inputs)
-
-
 def make(
     network, tx, dataset: Dataset, held_out: Dataset, settings: Settings
 ) -> tuple[PureLearner, Shared]:
@@ -81,23 +69,16 @@ def make(
     checks.one_of("agent", settings.agent, AGENTS)
     checks.one_of("environment", settings.environment, block_mdp.NAMES)
     checks.within(0, 1, discount=settings.discount, epsilon=settings.epsilon)
-    for name, kind in Settings.__annotations__.items():
-        if kind is int:
-            checks.at_least(1, **{name: getattr(settings, name)})
+    training.check_counts(settings)
     shared = Shared(dataset.images, dataset.labels, held_out.images, held_out.labels)
-    parts = _Parts(settings, network, tx, dataset.num_classes)
+    parts = Parts(settings, network, tx, dataset.num_classes)
     functions = (partial(f, parts) for f in (_init, _update, _metrics, _view))
     return PureLearner(*functions), shared
 
 
-def _init(parts: _Parts, shared: Shared, key: Key) -> Member:
-    train = training.init_train_state(
-        parts.network,
-        parts.tx,
-        to_inputs(shared.images[:1]),
-        trees.named_key(key, "init"),
-        has_target=True,
-    )
+def _init(parts: Parts, shared: Shared, key: Key) -> Member:
+    init_key = trees.named_key(key, "init")
+    train = parts.init(to_inputs(shared.images[:1]), init_key, has_target=True)
     mdp, _ = _make_mdp(parts, key, shared.labels)
     env = block_mdp.reset(mdp, trees.named_key(key, "reset"))
     zero = jnp.int32(0)
@@ -109,19 +90,19 @@ def _init(parts: _Parts, shared: Shared, key: Key) -> Member:
 
     def warm_up(count, member):
         key_action, key_env = jax.random.split(jax.random.fold_in(warmup_key, count))
-        action = jax.random.randint(key_action, (), 0, parts.num_actions)
+        action = jax.random.randint(key_action, (), 0, parts.num_outputs)
         return _act_and_add(parts, member, action, key_env, count)[0]
 
     return jax.lax.fori_loop(0, parts.settings.num_warmup, warm_up, member)
 
 
-def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+def _update(parts: Parts, shared: Shared, updates: jax.Array, member: Member):
     settings = parts.settings
     key = jax.random.fold_in(trees.named_key(member.key, "train"), updates)
     key_act, key_env, key_batch = jax.random.split(key, 3)
 
     observation = to_inputs(shared.images[member.env.image])
-    q = parts.q_fn(member.train.params, observation[None])[0]
+    q = parts.apply_fn(member.train.params, observation[None])[0]
     action = epsilon_greedy(key_act, q, settings.epsilon)
     count = settings.num_warmup + updates
     member, reward = _act_and_add(parts, member, action, key_env, count)
@@ -131,7 +112,7 @@ def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
     target_params = member.train.target_params
 
     def losses_fn(params, model_state):
-        losses = td_loss(settings.agent, parts.q_fn, params, target_params, batch)
+        losses = td_loss(settings.agent, parts.apply_fn, params, target_params, batch)
         return losses, model_state
 
     train, loss = training.update(member.train, parts.tx, losses_fn)
@@ -145,11 +126,11 @@ def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
     return member._replace(train=train, window=window)
 
 
-def _metrics(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+def _metrics(parts: Parts, shared: Shared, updates: jax.Array, member: Member):
     num_eval = parts.settings.num_eval
     row, window = training.close(member.window)
     params = member.train.params
-    q = parts.q_fn(params, to_inputs(shared.images[:num_eval]))
+    q = parts.apply_fn(params, to_inputs(shared.images[:num_eval]))
     _, states = _make_mdp(parts, member.key, shared.labels)
     row["eval/accuracy"] = jnp.mean(jnp.argmax(q, axis=-1) == states[:num_eval])
     row["eval/mean_abs_q"] = jnp.mean(jnp.abs(q))
@@ -159,37 +140,27 @@ def _metrics(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
     return row, member._replace(window=window)
 
 
-def _view(parts: _Parts, shared: Shared, member: Member) -> ProbeView:
+def _view(parts: Parts, shared: Shared, member: Member) -> ProbeView:
     agent, target_params = parts.settings.agent, member.train.target_params
 
     def loss_fn(params, batch, key):
         del key
-        return td_loss(agent, parts.q_fn, params, target_params, batch)
+        return td_loss(agent, parts.apply_fn, params, target_params, batch)
 
     inputs = to_inputs(shared.held_out_images)
-    return ProbeView(
-        loss_fn=loss_fn,
-        apply_fn=parts.q_fn,
-        init_fn=lambda key: parts.network.init(key, inputs[:1])["params"],
-        features_fn=features_fn(parts.network),
-        tx=parts.tx,
-        params=member.train.params,
-        initial_params=member.train.initial_params,
-        opt_state=member.train.opt_state,
-        inputs=inputs,
-        batch=_held_out_batch(parts, shared, member.key),
-    )
+    batch = _held_out_batch(parts, shared, member.key)
+    return parts.view(member.train, loss_fn, inputs, batch)
 
 
-def _make_mdp(parts: _Parts, key: Key, labels: jax.Array):
+def _make_mdp(parts: Parts, key: Key, labels: jax.Array):
     """Returns (tables, latent state of each image [N])."""
-    name, num_states = parts.settings.environment, parts.num_actions
+    name, num_states = parts.settings.environment, parts.num_outputs
     key = trees.named_key(key, "labels")
     states = block_mdp.latents(name, key, labels, num_states)
     return block_mdp.make(name, states, num_states), states
 
 
-def _act_and_add(parts: _Parts, member: Member, action, key, count):
+def _act_and_add(parts: Parts, member: Member, action, key, count):
     """Takes a step, kept as transition number `count`; returns (member, reward)."""
     reward, env = block_mdp.step(member.mdp, member.env, action, key)
     discount = jnp.float32(parts.settings.discount)
@@ -198,13 +169,13 @@ def _act_and_add(parts: _Parts, member: Member, action, key, count):
     return member._replace(env=env, replay=storage), reward
 
 
-def _held_out_batch(parts: _Parts, shared: Shared, key: Key) -> Transition:
+def _held_out_batch(parts: Parts, shared: Shared, key: Key) -> Transition:
     """One transition from each held-out image, by a uniform action: frozen."""
     key = trees.named_key(key, "held_out")
     mdp, states = _make_mdp(parts, key, shared.held_out_labels)
     env = block_mdp.EnvState(states, jnp.arange(len(states), dtype=jnp.int32))
     actions = jax.random.randint(
-        trees.named_key(key, "actions"), states.shape, 0, parts.num_actions
+        trees.named_key(key, "actions"), states.shape, 0, parts.num_outputs
     )
     step_keys = jax.random.split(trees.named_key(key, "steps"), len(states))
     step = jax.vmap(block_mdp.step, in_axes=(None, 0, 0, 0))

@@ -1,15 +1,15 @@
 """A classifier on a stream of tasks that goes on with the same network."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from plasticity_jax import checks, trees
 from plasticity_jax.learners import training
+from plasticity_jax.learners.training import Parts
 from plasticity_jax.losses import cross_entropy
-from plasticity_jax.networks import features_fn
 from plasticity_jax.tasks.datasets import Dataset, to_inputs
 from plasticity_jax.tasks.streams import STREAMS
 from plasticity_jax.types import Key, ProbeView, PureLearner, TrainState
@@ -42,18 +42,6 @@ class Member(NamedTuple):
     window: training.Window
 
 
-class _Parts(NamedTuple):
-    """What the functions below are closed over; nothing here is traced."""
-
-    settings: Settings
-    network: Any
-    tx: Any
-    num_classes: int
-
-    def logits_fn(self, params, inputs):  # [N, ...] -> [N, C]
-        return self.network.apply({"params": params}, inputs)
-
-
 def make(
     network, tx, dataset: Dataset, held_out: Dataset, settings: Settings
 ) -> tuple[PureLearner, Shared]:
@@ -72,30 +60,23 @@ def make(
     checks.one_of("stream", settings.stream, STREAMS)
     num_examples = settings.num_examples
     checks.within(1, len(dataset.labels), num_examples=num_examples)
-    for name, kind in Settings.__annotations__.items():
-        if kind is int:
-            checks.at_least(1, **{name: getattr(settings, name)})
+    training.check_counts(settings)
     shared = Shared(
         dataset.images[:num_examples], dataset.labels[:num_examples], held_out.images
     )
-    parts = _Parts(settings, network, tx, dataset.num_classes)
+    parts = Parts(settings, network, tx, dataset.num_classes)
     functions = (partial(f, parts) for f in (_init, _update, _metrics, _view))
     return PureLearner(*functions), shared
 
 
-def _init(parts: _Parts, shared: Shared, key: Key) -> Member:
-    train = training.init_train_state(
-        parts.network,
-        parts.tx,
-        to_inputs(shared.images[:1]),
-        trees.named_key(key, "init"),
-        has_target=False,
-    )
+def _init(parts: Parts, shared: Shared, key: Key) -> Member:
+    init_key = trees.named_key(key, "init")
+    train = parts.init(to_inputs(shared.images[:1]), init_key, has_target=False)
     labels = _task_labels(parts, shared, key, 0)
     return Member(train, labels, key, training.empty_window("loss"))
 
 
-def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+def _update(parts: Parts, shared: Shared, updates: jax.Array, member: Member):
     settings = parts.settings
     labels = jax.lax.cond(
         updates % settings.updates_per_task == 0,
@@ -109,46 +90,36 @@ def _update(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
     inputs, targets = to_inputs(shared.images[rows]), labels[rows]
 
     def losses_fn(params, model_state):
-        return cross_entropy(parts.logits_fn(params, inputs), targets), model_state
+        return cross_entropy(parts.apply_fn(params, inputs), targets), model_state
 
     train, loss = training.update(member.train, parts.tx, losses_fn)
     window = training.observe(member.window, updates, loss=loss)
     return member._replace(train=train, labels=labels, window=window)
 
 
-def _metrics(parts: _Parts, shared: Shared, updates: jax.Array, member: Member):
+def _metrics(parts: Parts, shared: Shared, updates: jax.Array, member: Member):
     settings = parts.settings
     row, window = training.close(member.window)
     inputs = to_inputs(shared.images[: settings.num_eval])
-    logits = parts.logits_fn(member.train.params, inputs)
+    logits = parts.apply_fn(member.train.params, inputs)
     hits = jnp.argmax(logits, axis=-1) == member.labels[: settings.num_eval]
     row["eval/accuracy"] = jnp.mean(hits)
     row["task"] = jnp.maximum(updates - 1, 0) // settings.updates_per_task
     return row, member._replace(window=window)
 
 
-def _view(parts: _Parts, shared: Shared, member: Member) -> ProbeView:
+def _view(parts: Parts, shared: Shared, member: Member) -> ProbeView:
     def loss_fn(params, batch, key):
         del key
         inputs, labels = batch
-        return cross_entropy(parts.logits_fn(params, inputs), labels)
+        return cross_entropy(parts.apply_fn(params, inputs), labels)
 
     inputs = to_inputs(shared.held_out)
-    return ProbeView(
-        loss_fn=loss_fn,
-        apply_fn=parts.logits_fn,
-        init_fn=lambda key: parts.network.init(key, inputs[:1])["params"],
-        features_fn=features_fn(parts.network),
-        tx=parts.tx,
-        params=member.train.params,
-        initial_params=member.train.initial_params,
-        opt_state=member.train.opt_state,
-        inputs=inputs,
-        batch=(to_inputs(shared.images), member.labels),
-    )
+    batch = (to_inputs(shared.images), member.labels)
+    return parts.view(member.train, loss_fn, inputs, batch)
 
 
-def _task_labels(parts: _Parts, shared: Shared, key: Key, task) -> jax.Array:
+def _task_labels(parts: Parts, shared: Shared, key: Key, task) -> jax.Array:
     labels_fn = STREAMS[parts.settings.stream]
     key = trees.named_key(key, "stream")
-    return labels_fn(key, task, shared.labels, parts.num_classes)
+    return labels_fn(key, task, shared.labels, parts.num_outputs)

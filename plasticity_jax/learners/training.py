@@ -1,21 +1,60 @@
-"""What the pure learners share: one optimiser update, and the sums behind a row."""
+"""What the pure learners share: their parts, one optimiser update, the sums behind a
+row."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from plasticity_jax.types import PyTree, TrainState
+from plasticity_jax import checks
+from plasticity_jax.networks import features_fn
+from plasticity_jax.types import ProbeView, PyTree, TrainState
 
 
-def init_train_state(network, tx, example, key, *, has_target: bool) -> TrainState:
-    """Draws parameters for inputs like `example` [1, ...] and fresh optimiser state."""
-    variables = dict(network.init(key, example))
-    params = variables.pop("params")
-    variables.pop("features", None)
-    target_params = params if has_target else {}
-    return TrainState(params, target_params, tx.init(params), variables, params)
+class Parts(NamedTuple):
+    """What a learner's functions are closed over; nothing here is traced."""
+
+    settings: Any  # the learner's own NamedTuple
+    network: nn.Module
+    tx: optax.GradientTransformation
+    num_outputs: int
+
+    def apply_fn(self, params, inputs):
+        """Runs the network: [N, ...] -> [N, O]."""
+        return self.network.apply({"params": params}, inputs)
+
+    def init(self, inputs, key, *, has_target: bool) -> TrainState:
+        """Draws parameters for inputs like these, and fresh optimiser state."""
+        variables = dict(self.network.init(key, inputs[:1]))
+        params = variables.pop("params")
+        variables.pop("features", None)
+        target_params = params if has_target else {}
+        opt_state = self.tx.init(params)
+        return TrainState(params, target_params, opt_state, variables, params)
+
+    def view(self, train: TrainState, loss_fn, inputs, batch) -> ProbeView:
+        """Shows the network to probes, with the pool and the batch given."""
+        return ProbeView(
+            loss_fn=loss_fn,
+            apply_fn=self.apply_fn,
+            init_fn=lambda key: self.network.init(key, inputs[:1])["params"],
+            features_fn=features_fn(self.network),
+            tx=self.tx,
+            params=train.params,
+            initial_params=train.initial_params,
+            opt_state=train.opt_state,
+            inputs=inputs,
+            batch=batch,
+        )
+
+
+def check_counts(settings: NamedTuple) -> None:
+    """Refuses a whole number below 1 among the settings, by name."""
+    for name, kind in type(settings).__annotations__.items():
+        if kind is int:
+            checks.at_least(1, **{name: getattr(settings, name)})
 
 
 def update(train: TrainState, tx, losses_fn) -> tuple[TrainState, jax.Array]:

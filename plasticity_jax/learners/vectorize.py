@@ -44,28 +44,11 @@ def vectorize(
     @partial(jax.jit, donate_argnums=0)
     def advance(state, num_updates, shared):
         # num_updates is traced: pieces of any length are one program.
-        if axis == "map":
-            return LearnerState(
-                state.updates + num_updates,
-                jax.lax.map(
-                    lambda member: jax.lax.fori_loop(
-                        state.updates,
-                        state.updates + num_updates,
-                        lambda updates, member: pure.update(shared, updates, member),
-                        member,
-                    ),
-                    state.members,
-                ),
-            )
-        # The clock stays outside vmap, so periodic work stays a cond.
-        update = jax.vmap(pure.update, in_axes=(None, None, 0))
-        members = jax.lax.fori_loop(
-            state.updates,
-            state.updates + num_updates,
-            lambda updates, members: update(shared, updates, members),
-            state.members,
+        stop = state.updates + num_updates
+        members = (_in_turn if axis == "map" else _together)(
+            partial(pure.update, shared), state.updates, stop, state.members
         )
-        return LearnerState(state.updates + num_updates, members)
+        return LearnerState(stop, members)
 
     @jax.jit
     def metrics(state, shared):
@@ -98,4 +81,16 @@ def vectorize(
         measure=measure,
         export=trees.to_dict,
         restore=lambda tree: trees.from_dict(jax.eval_shape(init, shared, keys), tree),
+    )
+
+
+def _together(update, start, stop, members):
+    # The clock stays outside vmap, so periodic work stays a cond.
+    update = jax.vmap(update, in_axes=(None, 0))
+    return jax.lax.fori_loop(start, stop, update, members)
+
+
+def _in_turn(update, start, stop, members):
+    return jax.lax.map(
+        lambda member: jax.lax.fori_loop(start, stop, update, member), members
     )
