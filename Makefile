@@ -1,5 +1,5 @@
 # Set-up is shared: every target makes or repairs .venv first, and skips it when whole.
-PYTHON := .venv/bin/python
+PY := .venv/bin/python
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
@@ -13,24 +13,24 @@ setup:  ## make or repair the environment in .venv
 	@.ci/setup .venv
 
 demo: setup  ## the main job: train two networks and one control, probe them, write the report
-	$(PYTHON) -m experiments.demo --out=runs/demo
+	$(PY) -m experiments.demo --out=runs/demo
 
 test: setup  ## the tests, under 12 minutes on two cores
-	$(PYTHON) -m pytest -n 2 --dist=loadfile -m "not long"
+	$(PY) -m pytest -n 2 --dist=loadfile -m "not long"
 
 test-all: setup  ## these and the long ones
-	$(PYTHON) -m pytest -n 2 --dist=loadfile
+	$(PY) -m pytest -n 2 --dist=loadfile
 
 lint: setup  ## ruff: rules and format
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 format: setup  ## let ruff write
-	$(PYTHON) -m ruff check --fix .
-	$(PYTHON) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 bench: setup  ## side-by-side timings, one ratio a line
-	$(PYTHON) -m benchmarks.loop_overhead
+	$(PY) -m benchmarks.loop_overhead
 
 clean:  ## remove caches and runs, not .venv
 	rm -rf .cache .pytest_cache .ruff_cache runs build dist *.egg-info
