@@ -1,5 +1,6 @@
 """From a config to a learner with its probes: the only reader of configs."""
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -118,6 +119,7 @@ def _seeds(*, first: int = 0, count: int = 1, axis: str = "vmap"):
 
 def _probe(name: str, section: Mapping, total: int, frozen_pool: bool) -> Probe:
     refuse_unknown("config.probes", name, list(READINGS))
+    check_type(f"config.probes.{name}", section, Mapping)
     where, section = f"config.probes.{name}", dict(section)
     when = {key: section.pop(key) for key in ("at", "every") if key in section}
     times = bind(where, _times, when)(total)
@@ -130,7 +132,12 @@ def _times(total: int, *, at: tuple[int, ...] = (), every: int = 0) -> tuple[int
     """Update counts up to `total`: those named, the multiples of `every`, and, with
     `every`, 0 and the end."""
     checks.at_least(0, every=every, at=min(at, default=0))
-    times = {time for time in at if time <= total}
+    if late := [time for time in at if time > total]:
+        warnings.warn(
+            f"probe times {late} lie after the end, update {total}: not measured.",
+            stacklevel=4,
+        )
+    times = set(at) - set(late)
     if every:
         times |= set(range(0, total, every)) | {total}
     return tuple(sorted(times))

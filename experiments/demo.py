@@ -9,6 +9,7 @@ and the default without bootstrapping. Each arm is an ordinary launch of
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,14 +31,20 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"expected flags only; got {argv[1:]}.")
     out, start = Path(_OUT.value), time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     running = {name: _launch(config, out / name) for name, config in ARMS.items()}
-    while running:
-        for name, process in list(running.items()):
-            if (code := process.poll()) is not None:
-                del running[name]
-                if code:
-                    return _abandon(running, name, code)
-        time.sleep(0.1)
+    try:
+        while running:
+            for name, process in list(running.items()):
+                if (code := process.poll()) is not None:
+                    del running[name]
+                    if code:
+                        return _abandon(running, name, code)
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        _stop(running)
+        print("stopped and saved; the same command continues", file=sys.stderr)
+        return 130
     page = out / "report.html"
     report = ["experiments.report", *(str(out / name) for name in ARMS), "--table"]
     report.append(f"--csv={out / 'main_job.csv'}")
@@ -54,11 +61,15 @@ def _launch(config: str, workdir: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", *command], env=threads | os.environ)
 
 
-def _abandon(running: dict, name: str, code: int) -> int:
+def _stop(running: dict) -> None:
     for process in running.values():
         process.terminate()
     for process in running.values():
         process.wait()
+
+
+def _abandon(running: dict, name: str, code: int) -> int:
+    _stop(running)
     print(
         f"error: the arm {name!r} ended with exit code {code}; its message is above. "
         "The others have saved: the same command continues.",

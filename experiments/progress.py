@@ -81,4 +81,4 @@ def _plasticity(rows: list[dict]) -> str:
     if not losses or not changes:
         return ""
     loss, change = sum(losses) / len(losses), sum(changes) / len(changes)
-    return f"probe loss {loss:.3f} ({change:+.3f})"
+    return f"probe loss {loss:.3f} ({round(change, 3) + 0.0:+.3f})"  # no -0.000

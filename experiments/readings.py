@@ -109,4 +109,10 @@ def _on_loss(probe, loss: str, num_examples: int, options: dict):
 
 
 def _first(batch, count: int):
+    available = len(jax.tree.leaves(batch)[0])
+    if count > available:
+        raise ValueError(
+            f"a probe asks for {count} examples (num_inputs or num_examples); the "
+            f"learner shows {available}."
+        )
     return jax.tree.map(lambda x: x[:count], batch)

@@ -9,18 +9,22 @@ saves and ends; a second Ctrl-C ends at once, and the next launch repeats what c
 after the last checkpoint. Compare runs with `python -m experiments.report DIR ...`.
 """
 
+import contextlib
+import io
 import json
 import re
+import shutil
 import signal
 import sys
+import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import provenance
-from experiments.build import build
+from experiments.build import Experiment, build
 from experiments.progress import Progress
-from plasticity_jax.loop import Diverged, run
+from plasticity_jax.loop import Abandoned, Diverged, run
 from plasticity_jax.records import DiskRecords, RecordsError, fork
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -38,36 +42,55 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"expected flags only; got {argv[1:]}.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax tells of every file it touches
+    warnings.showwarning = lambda text, *_: print(f"warning: {text}", file=sys.stderr)
     try:
         return _train()
-    except (ValueError, ImportError, RecordsError, Diverged) as error:
+    except (ValueError, ImportError, OverflowError, RecordsError, Diverged) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Abandoned:
+        print("stopped before anything was measured; the same command starts again")
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint")
+        return 130
 
 
 def _train() -> int:
     config = json.loads(_CONFIG.value.to_json())
     experiment = build(config)
-    if _FORK_FROM.value:
-        fork(_FORK_FROM.value, _WORKDIR.value)
-    stop = _Stop()
+    if not _WORKDIR.value:
+        raise ValueError("--workdir: expected a folder; got an empty name.")
+    forked_now = bool(_FORK_FROM.value) and fork(_FORK_FROM.value, _WORKDIR.value)
+    stop, done = _Stop(), False
     records = DiskRecords(_WORKDIR.value)
     try:
         records.describe(config, provenance.describe())
-        with Progress(experiment.counts["total_updates"], config["label"]) as progress:
-            run(
-                experiment.learner,
-                experiment.probes,
-                records,
-                **experiment.counts,
-                stop=stop,
-                progress=progress,
-            )
+        done = _run(experiment, config.get("label", ""), records, stop)
+    except ValueError:
+        if forked_now:  # the saved state does not fit: leave no half-made fork
+            shutil.rmtree(_WORKDIR.value)
+        raise
     finally:
         records.close()
-    if stop():
+    if not done:
         print(f"stopped and saved; the same command continues {_WORKDIR.value}")
     return 0
+
+
+def _run(experiment: Experiment, label: str, records, stop) -> bool:
+    """Runs to the end or to a stop; says whether it was the end."""
+    total_updates = experiment.counts["total_updates"]
+    with Progress(total_updates, label) as progress:
+        state = run(
+            experiment.learner,
+            experiment.probes,
+            records,
+            **experiment.counts,
+            stop=stop,
+            progress=progress,
+        )
+    return experiment.learner.updates(state) == total_updates
 
 
 class _Stop:
@@ -89,15 +112,27 @@ class _Stop:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line; an unknown config key gives one clear line."""
+    """Parses the command line; what is wrong with it is one clear line."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as error:  # as ml_collections reports it
-        text = " ".join(str(error.args[0]).split("\n"))
-        if found := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
-            text = f"{found[2]!r}. Did you mean {found[1]!r}?"
-        print(f"error: the config has no key {text}", file=sys.stderr)
+        # ml_collections prints a traceback of its own before it raises.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return flags.FLAGS(argv)
+    except (flags.Error, OSError, ValueError, AttributeError, KeyError) as error:
+        print(f"error: {_plain(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _plain(error: Exception) -> str:
+    """What a person needs of an error that ml_collections or absl reports."""
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    if found := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
+        return f"the config has no key {found[2]!r}. Did you mean {found[1]!r}?"
+    if isinstance(error, KeyError | AttributeError):
+        return f"the config has no key {text.split(chr(10))[0].strip(chr(34))}."
+    # A config file's own error comes inside a traceback, in the message.
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    reasons = [line for line in lines if re.match(r"\w*Error: ", line)]
+    return reasons[-1].partition(": ")[2] if reasons else lines[0]
 
 
 if __name__ == "__main__":

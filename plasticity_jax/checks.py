@@ -1,6 +1,7 @@
 """Refusals that say what was expected, what came, and the nearest name."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -28,10 +29,17 @@ def at_least(minimum: float, **values: float) -> None:
 
 
 def above_zero(**values: float) -> None:
-    """Refuses values that are not positive, by name."""
+    """Refuses values that are not positive and finite, by name."""
     for name, value in values.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ValueError(f"{name}: expected a number above 0; got {value}.")
+
+
+def below_one(**values: float) -> None:
+    """Refuses values outside [0, 1), by name."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}: expected 0 or more, below 1; got {value}.")
 
 
 def within(low: float, high: float, **values: float) -> None:

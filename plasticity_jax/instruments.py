@@ -26,9 +26,9 @@ class Instruments:
         }
 
     def prepare(self, state) -> None:
-        """Lets every probe measure, once, what it will compare with."""
+        """Lets every probe that has no reference yet measure what it compares with."""
         for name, probe in self._probes.items():
-            if probe.prepare is not None:
+            if probe.prepare is not None and name not in self.references:
                 measure = self._learner.measure(probe.prepare)
                 with self._watch(f"prepare/{name}", 0):
                     snapshot = self._learner.snapshot(state)

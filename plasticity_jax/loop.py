@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from plasticity_jax import checks
 from plasticity_jax.instruments import Instruments
@@ -16,6 +17,10 @@ PIECE_SECONDS = 2.0  # a signal is answered, and progress shown, about this ofte
 
 class Diverged(Exception):
     """No seed has a finite loss left; the message names the update."""
+
+
+class Abandoned(Exception):
+    """A stop was asked for before the first row was whole: nothing was saved."""
 
 
 def run(
@@ -48,14 +53,19 @@ def run(
       The learner's state where it stopped.
 
     Raises:
-      ValueError: a count below 1.
+      ValueError: a count below 1, or a saved state that is of other seeds, another
+        network, or already past `total_updates`.
       Diverged: no seed has a finite loss left. The last good checkpoint stays.
+      Abandoned: stopped before the first row was whole.
     """
     checks.at_least(
         1, total_updates=total_updates, log_every=log_every, save_every=save_every
     )
     probe_times = {time for probe in probes.values() for time in probe.times}
-    watch = _stopwatch(records, progress)
+    saved, updates, rows = None, 0, []
+    watch = _stopwatch(
+        records, progress, lambda: saved is None and updates == 0 and stop()
+    )
     instruments = Instruments(learner, probes, watch)
 
     def note(state, updates):
@@ -66,15 +76,13 @@ def run(
     def save(state, updates):
         _refuse_divergence(learner, state)
         with watch("save", updates):
-            tree = {"learner": learner.export(state)}
-            records.save(updates, tree | {"references": instruments.references})
+            records.save(updates, _pack(learner, instruments, state))
 
     if found := records.restore():
         saved, tree = found
-        state, rows = learner.restore(tree["learner"]), []
-        instruments.references = tree.get("references", {})
+        state, instruments.references = _unpack(learner, tree, saved, total_updates)
+        instruments.prepare(state)
     else:
-        saved = None
         with watch("init", 0):
             state = learner.init()
         instruments.prepare(state)
@@ -106,24 +114,49 @@ def _after(updates: int, period: int) -> int:
     return (updates // period + 1) * period
 
 
+def _pack(learner: Learner, instruments: Instruments, state) -> dict:
+    return {
+        "learner": learner.export(state),
+        "references": instruments.references,
+        "seeds": np.asarray(learner.seeds),
+    }
+
+
+def _unpack(learner: Learner, tree: dict, saved: int, total_updates: int):
+    """Returns (state, references) of a saved tree that fits this run."""
+    if tuple(tree["seeds"].tolist()) != learner.seeds:
+        raise ValueError(
+            f"seeds: expected those of the saved state, {tree['seeds'].tolist()}; got "
+            f"{list(learner.seeds)}."
+        )
+    if saved > total_updates:
+        raise ValueError(
+            f"total_updates: expected at least {saved}, where the saved state is; got "
+            f"{total_updates}."
+        )
+    return learner.restore(tree["learner"]), tree.get("references", {})
+
+
 def _refuse_divergence(learner: Learner, state) -> None:
     failed_at = jax.device_get(learner.failed_at(state))
     if (failed_at >= 0).all():
         raise Diverged(
             f"the loss was no longer finite at update {failed_at.max()}"
             + (f", in all {len(failed_at)} seeds" if len(failed_at) > 1 else "")
-            + ". The last checkpoint before it stays; a smaller learning rate or "
-            "gradient clipping is the usual cure."
+            + ". Checkpoints from before it stay; a smaller learning rate or gradient "
+            "clipping is the usual cure."
         )
 
 
-def _stopwatch(records, progress) -> Callable:
+def _stopwatch(records, progress, give_up) -> Callable:
     """Returns a context manager that writes a phase's seconds to the records, and
     says what begins: a first call compiles, and may take a while."""
     seen = set()
 
     @contextlib.contextmanager
     def watch(phase: str, updates: int, num_updates: int = 0):
+        if give_up():
+            raise Abandoned
         if phase != "advance" or phase not in seen:
             progress(updates - num_updates, [], phase)
         start = time.perf_counter()

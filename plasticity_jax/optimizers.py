@@ -1,4 +1,4 @@
-"""Named Optax chains, with the field' published settings as defaults."""
+"""Named Optax chains, with the field's published settings as defaults."""
 
 import optax
 
@@ -14,7 +14,7 @@ def adam(
 ) -> optax.GradientTransformation:
     """Adam. `eps_root` sits inside the square root, `eps` outside."""
     checks.above_zero(learning_rate=learning_rate)
-    checks.within(0, 1, b1=b1, b2=b2)
+    checks.below_one(b1=b1, b2=b2)
     checks.at_least(0, eps=eps, eps_root=eps_root)
     return optax.adam(learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
 
@@ -27,7 +27,7 @@ def rmsprop(
 ) -> optax.GradientTransformation:
     """RMSProp; the defaults are DQN Zoo's."""
     checks.above_zero(learning_rate=learning_rate, eps=eps)
-    checks.within(0, 1, decay=decay)
+    checks.below_one(decay=decay)
     return optax.rmsprop(
         learning_rate, decay=decay, eps=eps, centered=centered, eps_in_sqrt=True
     )
@@ -38,7 +38,7 @@ def sgd(
 ) -> optax.GradientTransformation:
     """Gradient descent, with heavy-ball momentum where it is not 0."""
     checks.above_zero(learning_rate=learning_rate)
-    checks.within(0, 1, momentum=momentum)
+    checks.below_one(momentum=momentum)
     return optax.sgd(learning_rate, momentum=momentum or None)
 
 

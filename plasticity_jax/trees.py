@@ -51,7 +51,7 @@ def matrices(params: PyTree) -> dict[str, jax.Array]:
     return {
         path_name(path): leaf.reshape(-1, leaf.shape[-1])
         for path, leaf in leaves
-        if leaf.ndim >= 2
+        if leaf.ndim >= 2 and leaf.size
     }
 
 

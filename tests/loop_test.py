@@ -1,5 +1,6 @@
 """The loop's promises, with a small block-MDP learner and every kind of record."""
 
+import contextlib
 import functools
 import json
 
@@ -44,9 +45,9 @@ def exported(built, state):
     return jax.tree.map(np.asarray, built.export(state))
 
 
-def stop_after(pieces):
+def stop_after(questions):
     """A stop signal that comes after so many questions."""
-    asked = iter([False] * pieces)
+    asked = iter([False] * questions)
     return lambda: next(asked, True)
 
 
@@ -86,12 +87,13 @@ def test_probes_and_rows_change_nothing_that_is_learned():
         )
 
 
-@pytest.mark.parametrize("pieces", [0, 1, 3, 6, 9])
-def test_a_stopped_run_ends_like_the_undisturbed_one(tmp_path, pieces):
+@pytest.mark.parametrize("questions", [0, 3, 7, 10, 14, 19])
+def test_a_stopped_run_ends_like_the_undisturbed_one(tmp_path, questions):
     records, want = undisturbed()
-    for stop in (stop_after(pieces), stop_after(2), lambda: False):
+    for stop in (stop_after(questions), stop_after(questions), lambda: False):
         disk = DiskRecords(tmp_path)
-        state = loop.run(learner(), probes(), disk, **COUNTS, stop=stop)
+        with contextlib.suppress(loop.Abandoned):
+            state = loop.run(learner(), probes(), disk, **COUNTS, stop=stop)
         disk.close()
     jax.tree.map(np.testing.assert_array_equal, want, exported(learner(), state))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -169,3 +171,25 @@ def test_progress_hears_of_every_piece():
 def test_bad_counts_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}: expected at least 1; got 0"):
         loop.run(learner(), {}, MemoryRecords(), **(COUNTS | {name: 0}))
+
+
+def test_a_state_of_other_seeds_or_past_the_end_is_refused(tmp_path):
+    disk = DiskRecords(tmp_path)
+    loop.run(learner(), {}, disk, **COUNTS)
+    disk.close()
+    for built, counts, message in (
+        (learner((0, 5)), COUNTS, r"seeds: expected .* \[0, 1\]; got \[0, 5\]"),
+        (learner(), COUNTS | {"total_updates": 30}, "total_updates: expected at least"),
+    ):
+        disk = DiskRecords(tmp_path)
+        with pytest.raises(ValueError, match=message):
+            loop.run(built, {}, disk, **counts)
+        disk.close()
+
+
+def test_a_stop_before_the_first_row_has_nothing_to_save(tmp_path):
+    disk = DiskRecords(tmp_path)
+    with pytest.raises(loop.Abandoned):
+        loop.run(learner(), probes(), disk, **COUNTS, stop=lambda: True)
+    disk.close()
+    assert not list((tmp_path / "checkpoints").iterdir())

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def filled(workdir, last=4):
         records.write(rows(updates), {"probe": {"x": np.full((2, 3), updates)}})
         records.time(phase="advance", updates=updates, seconds=0.1)
         records.save(updates, {"u": np.array(updates)} | TREE)
+        records.time(phase="save", updates=updates, seconds=0.1)
     records.close()
 
 
@@ -132,7 +134,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, how):
     filled(tmp_path)
     damage_state(tmp_path / "checkpoints" / "4", how)
     records = DiskRecords(tmp_path)
-    with pytest.warns(UserWarning, match="checkpoint 4 .* falling back"):
+    with pytest.warns(
+        UserWarning, match=r"checkpoint 4 .* Falling back to checkpoint 3"
+    ):
         updates, tree = records.restore()
     assert updates == 3
     assert tree["u"] == 3
@@ -176,17 +180,19 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path):
 
 def test_fork_takes_the_past_and_leaves_the_source_alone(tmp_path):
     filled(tmp_path / "a")
-    fork(tmp_path / "a", tmp_path / "b")
+    assert fork(tmp_path / "a", tmp_path / "b")
     records = DiskRecords(tmp_path / "b")
     records.describe({"a": 2}, {})
     assert records.restore()[0] == 4
     records.write(rows(5), {})
     records.close()
     assert len(lines(tmp_path / "b")) == len(lines(tmp_path / "a")) + 2
-    fork(tmp_path / "a", tmp_path / "b")  # again: nothing is overwritten
+    assert not fork(tmp_path / "a", tmp_path / "b")  # again: nothing is overwritten
     assert len(lines(tmp_path / "b")) == len(lines(tmp_path / "a")) + 2
     with pytest.raises(RecordsError, match="has no checkpoints"):
         fork(tmp_path / "nowhere", tmp_path / "c")
+    with pytest.raises(RecordsError, match="nor is it a fork of"):
+        fork(tmp_path / "a", tmp_path / "a")
 
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
@@ -227,7 +233,7 @@ def test_no_space_is_a_clear_error_and_earlier_records_are_whole(
         capture_output=True, text=True, cwd=root, env=os.environ,
     )  # fmt: skip
     assert f"could not write {what}" in found.stdout, found.stdout + found.stderr
-    assert "Saved there so far: all up to update" in found.stdout
+    assert "Saved there so far: all up to" in found.stdout
     records = DiskRecords(tmp_path)
     updates, _ = records.restore()
     records.close()
@@ -243,3 +249,88 @@ def test_no_file_is_a_pickle(tmp_path):
         if path.is_file():
             assert not path.read_bytes().startswith(b"\x80"), path
             assert path.suffix not in (".pkl", ".pickle")
+
+
+def test_a_forks_first_state_comes_without_references(tmp_path):
+    records = DiskRecords(tmp_path / "a")
+    records.describe({"a": 1}, {})
+    records.restore()
+    records.write(rows(3), {})
+    records.save(3, TREE | {"references": {"x": np.ones(2)}})
+    records.close()
+    fork(tmp_path / "a", tmp_path / "b")
+    for expected in ({"learner"}, {"learner", "references"}):
+        records = DiskRecords(tmp_path / "b")
+        updates, tree = records.restore()
+        assert set(tree) == expected
+        records.write(rows(updates + 1), {})
+        records.save(updates + 1, TREE | {"references": {"x": np.ones(2)}})
+        records.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("metrics.jsonl", lambda p: p.unlink(), "expected 10 rows up to update 4"),
+        ("metrics.jsonl", lambda p: garble(p, 3), "line 3 is not a row"),
+        ("timing.jsonl", lambda p: garble(p, 2), "line 2 is not a row"),
+        ("config.json", lambda p: p.write_text("[1]"), "expected a JSON dict"),
+        ("config.json", lambda p: p.write_text("{"), "expected a JSON dict"),
+        ("environment.json", lambda p: p.write_text("{}"), "expected a JSON list"),
+        ("checkpoints", lambda p: wipe(p), "has lost its checkpoints"),
+        ("checkpoints", lambda p: empty(p), "no checkpoint in .* can be read"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_left_alone(tmp_path, name, damage, message):
+    filled(tmp_path)
+    damage(tmp_path / name)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    records = DiskRecords(tmp_path)
+    with pytest.raises(RecordsError, match=message):
+        records.describe({"a": 1}, {})
+        records.restore()
+    records.close()
+    for path, content in before.items():
+        if path.name not in ("environment.json", "_CHECKPOINT_METADATA"):
+            assert path.read_bytes() == content, path
+
+
+def garble(path, number):
+    text = path.read_text().splitlines()
+    text[number - 1] = "garbage{"
+    path.write_text("\n".join(text) + "\n")
+
+
+def wipe(folder):
+    shutil.rmtree(folder)
+
+
+def empty(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    mine = tmp_path / "tensorboard" / "mine"
+    mine.mkdir(parents=True)
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays" / "exp_12.npz").write_text("x")
+    (tmp_path / "metrics.jsonl").write_text("mine")
+    records = DiskRecords(tmp_path)
+    with pytest.raises(RecordsError, match=r"holds metrics.jsonl, .* Choose another"):
+        records.describe({"a": 1}, {})
+    records.close()
+    assert mine.is_dir()
+    assert (tmp_path / "metrics.jsonl").read_text() == "mine"
+
+
+def test_files_of_others_in_a_runs_folder_stay(tmp_path):
+    filled(tmp_path)
+    for name in ("arrays/notes.npz", "arrays/exp_12.npz", "tensorboard/notes"):
+        (tmp_path / name).write_text("x")
+    records = DiskRecords(tmp_path)
+    assert records.restore()[0] == 4
+    records.close()
+    for name in ("arrays/notes.npz", "arrays/exp_12.npz", "tensorboard/notes"):
+        assert (tmp_path / name).exists()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from plasticity_jax.probes import checks
-from plasticity_jax.trees import all_finite
+from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
 
@@ -22,7 +22,8 @@ def gradient_gram(
       key: passed to `loss_fn`.
 
     Raises:
-      ValueError: reduced losses, N < 2, unequal leading axes, parameters not floating.
+      ValueError: reduced losses, N < 2, unequal leading axes, parameters not float, a
+        loss that mixes examples (under jit: a matrix of NaN).
 
     Cost: an [N, P] array.
     """
@@ -32,11 +33,24 @@ def gradient_gram(
 
     def gradient(example):
         one = jax.tree.map(lambda x: x[None], example)
-        return ravel_pytree(jax.grad(lambda p: loss_fn(p, one, key)[0])(params))[0]
+        loss_of = jax.value_and_grad(lambda p: loss_fn(p, one, key)[0])
+        loss, gradient = loss_of(params)
+        return loss, ravel_pytree(gradient)[0]
 
     with jax.default_matmul_precision("highest"):
-        gradients = jax.vmap(gradient)(batch)
-        return gradients @ gradients.T
+        losses, gradients = jax.vmap(gradient)(batch)
+        together = loss_fn(params, batch, key)
+        gram = gradients @ gradients.T
+    scale = jnp.max(jnp.abs(together))
+    separable = jnp.all(jnp.abs(losses - together) <= 1e-3 * scale)
+    mixes = jnp.isfinite(scale) & ~separable
+    if not isinstance(mixes, jax.core.Tracer) and mixes:
+        raise ValueError(
+            "loss_fn: expected row i to depend on example i alone; the losses of "
+            "single examples differ from those of the batch. Is there batch "
+            "normalisation, or a mean over the batch, inside?"
+        )
+    return jnp.where(mixes, jnp.nan, gram)
 
 
 def gradient_covariance(
@@ -58,7 +72,8 @@ def gradient_covariance(
       scalars: gradients/mean_cosine, mean_abs_cosine, min_cosine, negative_share
         (cosine < 0), interference_share (cosine < -.1), all over i != j;
         effective_rank (exp of the entropy of the normalised eigenvalues of C);
-        zero_share (examples without gradient: their cosines are 0); mean_norm; finite.
+        zero_share (examples without gradient: their cosines are 0); mean_norm; finite
+        (where 0, the others are NaN).
       arrays: cosine [N, N], order [N] (rows by cluster), norm [N].
 
     Raises:
@@ -86,18 +101,18 @@ def gradient_covariance(
     share = spectrum / jnp.maximum(jnp.sum(spectrum), jnp.finfo(spectrum.dtype).tiny)
     entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(share), 0.0))
     scalars = {
-        "gradients/mean_cosine": mean(cosine),
-        "gradients/mean_abs_cosine": mean(jnp.abs(cosine)),
-        "gradients/min_cosine": jnp.min(jnp.where(off_diagonal, cosine, jnp.inf)),
-        "gradients/negative_share": mean(cosine < 0),
-        "gradients/interference_share": mean(cosine < -0.1),
-        "gradients/effective_rank": jnp.exp(entropy),
-        "gradients/zero_share": jnp.mean(norm == 0),
-        "gradients/mean_norm": jnp.mean(norm),
-        "gradients/finite": all_finite(gram).astype(jnp.float32),
+        "mean_cosine": mean(cosine),
+        "mean_abs_cosine": mean(jnp.abs(cosine)),
+        "min_cosine": jnp.min(jnp.where(off_diagonal, cosine, jnp.inf)),
+        "negative_share": mean(cosine < 0),
+        "interference_share": mean(cosine < -0.1),
+        "effective_rank": jnp.exp(entropy),
+        "zero_share": jnp.mean(norm == 0),
+        "mean_norm": jnp.mean(norm),
     }
     order = cluster_order(cosine, key_order, num_clusters)
-    return ProbeResult(scalars, {"cosine": cosine, "order": order, "norm": norm})
+    arrays = {"cosine": cosine, "order": order, "norm": norm}
+    return report("gradients", scalars, arrays, gram)
 
 
 def cluster_order(points: jax.Array, key: Key, num_clusters: int) -> jax.Array:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from plasticity_jax.checks import at_least
 from plasticity_jax.probes import checks
-from plasticity_jax.trees import all_finite
+from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
 
@@ -36,6 +37,7 @@ def hvp(loss_fn: LossFn, params: PyTree, batch: PyTree, key: Key) -> Callable:
     gradient = jax.grad(lambda params: jnp.mean(loss_fn(params, batch, key)))
 
     def product(vector: PyTree) -> PyTree:
+        vector = jax.tree.map(lambda v, p: v.astype(p.dtype), vector, params)
         with jax.default_matmul_precision("highest"):
             return jax.jvp(gradient, (params,), (vector,))[1]
 
@@ -95,7 +97,7 @@ def hessian_spectrum(
     Stochastic Lanczos quadrature: from a random unit vector, the eigenvalues of the
     tridiagonal matrix are nodes, the squared first components of its eigenvectors are
     weights, and the density is their sum smoothed by a Gaussian of variance
-    1e-5 max(1, lambda_max - lambda_min).
+    1e-5 max(1, lambda_max - lambda_min), or wider where the grid is coarser than that.
 
     Args:
       loss_fn: (params, batch, key) -> losses [N], unreduced.
@@ -112,16 +114,18 @@ def hessian_spectrum(
         negative_energy (their share of the sum of |lambda|), trace (its estimate),
         effective_rank (exp of the entropy of |lambda| under the measure),
         residual_max (largest Ritz residual of the two extremes, same units as lambda),
-        finite (0 or 1).
+        finite (0 or 1; where 0, the others are NaN).
       arrays: nodes, weights (sum 1 a draw), residuals [K, M]; grid, density (mean over
         draws, integrates to 1), density_spread (standard deviation over draws) [G].
 
     Raises:
-      ValueError: as `hvp`.
+      ValueError: as `hvp`, or a count below 1.
 
     Source: Ghorbani et al. 2019, arXiv 1901.10159.
     Cost: K M Hessian-vector products and an [M, P] basis.
     """
+    at_least(1, num_steps=num_steps, num_draws=num_draws)
+    at_least(2, num_grid=num_grid)
     key_loss, key_draws = jax.random.split(key)
     params = checks.float_params(params)
     product = hvp(loss_fn, params, batch, key_loss)
@@ -147,6 +151,8 @@ def hessian_spectrum(
 def _summarise(nodes, weights, residuals, num_params, num_grid) -> ProbeResult:
     top, bottom = jnp.max(nodes), jnp.min(nodes)
     width = jnp.sqrt(1e-5 * jnp.maximum(1.0, top - bottom))
+    # No narrower than the grid can show: peaks between its points would be lost.
+    width = jnp.maximum(width, 1.5 * (top - bottom) / (num_grid - 1))
     grid = jnp.linspace(bottom - 10 * width, top + 10 * width, num_grid)
     density = jax.lax.map(lambda xs: _smooth(grid, *xs, width), (nodes, weights))
     # A node of weight w stands for P w of the P eigenvalues.
@@ -158,16 +164,15 @@ def _summarise(nodes, weights, residuals, num_params, num_grid) -> ProbeResult:
     # Below the arithmetic's own noise a sign means nothing: the bulk often sits at 0.
     noise = nodes.shape[1] * jnp.finfo(nodes.dtype).eps * jnp.max(magnitude)
     scalars = {
-        "hessian/lambda_max": top,
-        "hessian/lambda_min": bottom,
-        "hessian/negative_mass": jnp.mean(jnp.sum(weights * (nodes < -noise), axis=1)),
-        "hessian/negative_energy": jnp.where(
+        "lambda_max": top,
+        "lambda_min": bottom,
+        "negative_mass": jnp.mean(jnp.sum(weights * (nodes < -noise), axis=1)),
+        "negative_energy": jnp.where(
             total > 0, jnp.sum(mass * (nodes < 0)) / total, 0.0
         ),
-        "hessian/trace": num_params * jnp.mean(jnp.sum(weights * nodes, axis=1)),
-        "hessian/effective_rank": jnp.where(total > 0, jnp.exp(entropy), 0.0),
-        "hessian/residual_max": jnp.max(residuals[:, jnp.array([0, -1])]),
-        "hessian/finite": all_finite((nodes, weights)).astype(jnp.float32),
+        "trace": num_params * jnp.mean(jnp.sum(weights * nodes, axis=1)),
+        "effective_rank": jnp.where(total > 0, jnp.exp(entropy), 0.0),
+        "residual_max": jnp.max(residuals[:, jnp.array([0, -1])]),
     }
     arrays = {
         "nodes": nodes,
@@ -177,7 +182,7 @@ def _summarise(nodes, weights, residuals, num_params, num_grid) -> ProbeResult:
         "density": jnp.mean(density, axis=0),
         "density_spread": jnp.std(density, axis=0),
     }
-    return ProbeResult(scalars, arrays)
+    return report("hessian", scalars, arrays, (nodes, weights))
 
 
 def _smooth(grid, nodes, weights, width):

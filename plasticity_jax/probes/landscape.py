@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.probes import checks
+from plasticity_jax.trees import as_float
 from plasticity_jax.types import Key, LossFn, PyTree
 
 
@@ -26,7 +28,8 @@ def landscape(
 
     Source: arXiv 2303.01486, section 4.
     """
-    outputs = apply_fn(params, inputs)
+    with jax.default_matmul_precision("highest"):
+        outputs = as_float(apply_fn(checks.float_params(params), inputs))
     noise = jax.random.normal(key, outputs.shape, outputs.dtype)
     batch = (inputs, jax.lax.stop_gradient(outputs + noise))
 

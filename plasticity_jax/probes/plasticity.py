@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from plasticity_jax import trees
 from plasticity_jax.checks import at_least
 from plasticity_jax.losses.labels import squared_error
 from plasticity_jax.probes import checks
+from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, ProbeResult, PyTree
 
 NUM_POINTS = 20  # of a learning curve, beside its start
@@ -26,7 +26,7 @@ def sine_targets(
     """
 
     def target(key):
-        return jnp.sin(1e5 * apply_fn(init_fn(key), inputs))
+        return jnp.sin(1e5 * apply_fn(checks.float_params(init_fn(key)), inputs))
 
     with jax.default_matmul_precision("highest"):
         return jax.lax.map(target, jax.random.split(key, num_targets))
@@ -137,7 +137,7 @@ def plasticity_reference(
     return {
         "targets": targets,
         "initial_loss": final_loss(initial_params),
-        "fresh_loss": final_loss(init_fn(key_fresh)),
+        "fresh_loss": final_loss(checks.float_params(init_fn(key_fresh))),
     }
 
 
@@ -174,15 +174,17 @@ def plasticity(
     Returns:
       scalars, squared errors averaged over outputs, pool and targets, under probe/:
         final_loss; baseline (b: variance of the targets, about .5); plasticity
-        (b - final_loss); auc (mean of the curve over the budget); num_inputs; finite;
-        and with a reference: initial_loss (theta_0's), fresh_loss, plasticity_loss
-        (final_loss - initial_loss, positive = worse), rho (plasticity_loss over
+        (b - final_loss); auc (mean of the curve over the budget); num_inputs; finite
+        (where 0, the others are NaN); and with a reference: initial_loss (theta_0's),
+        fresh_loss, plasticity_loss (final_loss - initial_loss, positive = worse), rho
+        (plasticity_loss over
         b - initial_loss), unsolved_at_init (1 where initial_loss > b / 2: such a
         network has no plasticity to lose).
       arrays: curves [T, L], steps [L], final_loss [T].
 
     Raises:
-      ValueError: a count below 1, a tree that is not floating point.
+      ValueError: a count below 1, a tree that is not floating point, a reference of
+        another number of targets or inputs.
 
     Source: arXiv 2303.01486, sections 3 and A.
     Cost: T (num_steps gradients of B), three times that with reference_params.
@@ -201,6 +203,11 @@ def plasticity(
         targets = sine_targets(apply_fn, init_fn, inputs, key_targets, num_targets)
     else:
         targets = reference["targets"]
+        if targets.shape[:2] != (num_targets, n):
+            raise ValueError(
+                f"reference: expected targets of shape [{num_targets}, {n}, O], from "
+                f"`plasticity_reference` with the same arguments; got {targets.shape}."
+            )
 
     curves = fit(apply_fn, tx, params, inputs, targets, key_fit, **budget)
     final_loss, steps = curves[:, -1], curve_steps(num_steps)
@@ -213,7 +220,6 @@ def plasticity(
         "plasticity": baseline - mean_loss,
         "auc": area,
         "num_inputs": jnp.float32(n),
-        "finite": trees.all_finite(curves).astype(jnp.float32),
     }
     if reference is not None:
         initial_loss = jnp.mean(reference["initial_loss"])
@@ -225,6 +231,5 @@ def plasticity(
             "rho": loss / (baseline - initial_loss),
             "unsolved_at_init": (initial_loss > baseline / 2).astype(jnp.float32),
         }
-    scalars = {f"probe/{name}": value for name, value in scalars.items()}
     arrays = {"curves": curves, "steps": jnp.asarray(steps), "final_loss": final_loss}
-    return ProbeResult(scalars, arrays)
+    return report("probe", scalars, arrays, curves)

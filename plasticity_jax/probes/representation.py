@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.probes import checks
-from plasticity_jax.trees import all_finite, as_float
+from plasticity_jax.probes.result import report
+from plasticity_jax.trees import as_float
 from plasticity_jax.types import ProbeResult, PyTree
 
 DORMANT_THRESHOLDS = (0.0, 0.025, 0.1)
@@ -19,7 +20,8 @@ def representation(
 
     Args:
       features_fn: (params, inputs) -> {layer: activations [N, ..., units]} after the
-        nonlinearity, shallow to deep; the last is the penultimate layer F [n, d]. A
+        nonlinearity, shallow to deep; the last is the penultimate layer F [n, d] (a
+        function that is jitted itself comes back with its names sorted). A
         convolution's unit is a channel, averaged over space.
       params: of the network.
       inputs: leading axis N.
@@ -67,12 +69,10 @@ def representation(
     scalars |= ranks(features)
     scalars["feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=1))
     scalars["num_examples"] = jnp.float32(n)
-    scalars["finite"] = all_finite(layers).astype(jnp.float32)
     singular_values = _singular_values(features)
     arrays = {"singular_values": singular_values}
     arrays |= {f"score/{name}": score for name, score in scores.items()}
-    scalars = {f"representation/{name}": value for name, value in scalars.items()}
-    return ProbeResult(scalars, arrays)
+    return report("representation", scalars, arrays, layers)
 
 
 def _score(h: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from plasticity_jax import trees
 from plasticity_jax.probes import checks
+from plasticity_jax.probes.result import report
 from plasticity_jax.types import ProbeResult, PyTree
 
 
@@ -26,10 +27,13 @@ def weights(params: PyTree, initial_params: PyTree) -> ProbeResult:
       ValueError: the trees differ, or parameters are not floating.
     """
     params = checks.float_params(params)
-    if jax.tree.structure(params) != jax.tree.structure(initial_params):
+    shapes, initial_shapes = (
+        jax.tree.map(jnp.shape, tree) for tree in (params, initial_params)
+    )
+    if shapes != initial_shapes:
         raise ValueError(
-            f"initial_params: expected the structure {jax.tree.structure(params)} of "
-            f"params; got {jax.tree.structure(initial_params)}."
+            f"initial_params: expected arrays of shapes {shapes}, as in params; got "
+            f"{initial_shapes}."
         )
     effective, numerical = 0.0, 0.0
     for matrix in trees.matrices(params).values():
@@ -40,16 +44,15 @@ def weights(params: PyTree, initial_params: PyTree) -> ProbeResult:
         numerical += jnp.sum((s > 0.01 * s[0]).astype(s.dtype))
     total = sum(jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(params))
     scalars = {
-        "weights/norm": trees.norm(params),
-        "weights/mean_abs": total / trees.size(params),
-        "weights/distance_from_init": trees.norm(trees.sub(params, initial_params)),
-        "weights/effective_rank": jnp.asarray(effective),
-        "weights/rank_0.01": jnp.asarray(numerical),
-        "weights/finite": trees.all_finite(params).astype(jnp.float32),
+        "norm": trees.norm(params),
+        "mean_abs": total / trees.size(params),
+        "distance_from_init": trees.norm(trees.sub(params, initial_params)),
+        "effective_rank": jnp.asarray(effective),
+        "rank_0.01": jnp.asarray(numerical),
     }
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays = {
         f"norm/{trees.path_name(path)}": jnp.linalg.norm(leaf.ravel())
         for path, leaf in leaves
     }
-    return ProbeResult(scalars, arrays)
+    return report("weights", scalars, arrays, params)

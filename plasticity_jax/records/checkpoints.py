@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
-from plasticity_jax.records.files import first_line
+from plasticity_jax.records.files import RecordsError, first_line
 
 
 class Checkpoints:
@@ -25,49 +25,70 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(folder, options=options)
 
-    def save(self, updates: int, tree: dict) -> None:
+    def newest(self) -> int | None:
+        """Returns the update count of the newest, whole or not; None without one."""
+        return max(self._manager.all_steps(), default=None)
+
+    def save(self, updates: int, tree: dict, num_rows: int) -> None:
         """Saves nested dicts of arrays; the folder's name appears when all is there."""
         tree = jax.device_get(tree)
+        meta = {"updates": updates, "num_rows": num_rows, "digest": _digest(tree)}
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_pack(tree)),
-            meta=ocp.args.JsonSave({"updates": updates, "digest": _digest(tree)}),
+            state=ocp.args.StandardSave(_pack(tree)), meta=ocp.args.JsonSave(meta)
         )
-        self._manager.save(updates, args=items)
+        if not self._manager.save(updates, args=items):
+            raise OSError(f"Orbax did not save checkpoint {updates}")
 
-    def restore_newest(self) -> tuple[int, dict] | None:
-        """Returns (update count, tree) of the newest that is whole; None without one.
+    def restore_newest(self) -> tuple[int, int, dict] | None:
+        """Returns (updates, num_rows, tree) of the newest whole one; None without any.
 
-        A torn or altered one is reported and set aside, and the one before is tried.
+        A torn or altered one is reported and set aside, and the one before is taken.
+
+        Raises:
+          RecordsError: there are some, and none is whole.
         """
+        torn = {}
         for updates in sorted(self._manager.all_steps(), reverse=True):
             try:
-                return updates, self._read(updates)
+                found = self._read(updates)
             except Exception as error:  # Orbax raises many kinds for a torn file
-                aside = self._folder.parent / f"torn_checkpoint_{updates}"
-                warnings.warn(
-                    f"checkpoint {updates} in {self._folder} cannot be read "
-                    f"({first_line(error)}). It is set aside as {aside.name}; falling "
-                    "back to the one before.",
-                    stacklevel=3,
-                )
-                shutil.rmtree(aside, ignore_errors=True)
-                shutil.move(self._folder / str(updates), aside)
-                self._manager.reload()
+                torn[updates] = first_line(error)
+                continue
+            self._set_aside(torn, updates)
+            return found
+        if torn:
+            raise RecordsError(
+                f"no checkpoint in {self._folder} can be read: {torn}. Restore one "
+                "from a copy, or delete the run's folder to start afresh."
+            )
         return None
+
+    def _set_aside(self, torn: dict[int, str], good: int) -> None:
+        for updates, reason in torn.items():
+            aside = self._folder.parent / f"torn_checkpoint_{updates}"
+            warnings.warn(
+                f"checkpoint {updates} in {self._folder} cannot be read ({reason}); it "
+                f"is set aside as {aside.name}. Falling back to checkpoint {good}.",
+                stacklevel=4,
+            )
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.move(self._folder / str(updates), aside)
+        if torn:
+            self._manager.reload()
 
     def close(self) -> None:
         """Ends Orbax's threads."""
         self._manager.close()
 
-    def _read(self, updates: int) -> dict:
+    def _read(self, updates: int) -> tuple[int, int, dict]:
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
         )
         found = self._manager.restore(updates, args=items)
-        tree = _unpack(found["state"])
-        if _digest(tree) != found["meta"]["digest"]:
+        tree, meta = _unpack(found["state"]), found["meta"]
+        if _digest(tree) != meta["digest"]:
             raise ValueError("its arrays are not those that were saved")
-        return tree
+        return updates, meta["num_rows"], tree
 
 
 # Orbax refuses arrays without entries: their shape is stored under a marked name.

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,10 @@ from plasticity_jax.records.files import (
     write_json,
 )
 
+FORK = "forked_from.json"
+_ARRAYS = re.compile(r".+_(\d{9,})\.npz")
+_FULL = 1 << 20  # bytes left at which a disk counts as full
+
 
 class DiskRecords:
     """Keeps a run in a folder, and takes up what it finds there."""
@@ -50,7 +55,9 @@ class DiskRecords:
         """
         self.workdir = Path(workdir).absolute()
         self._saved = None  # newest update count known to be saved
+        self._num_rows = 0
         self._writers: dict[int, SummaryWriter] = {}
+        self._foreign = _foreign_files(self.workdir)
         with self._guard("the folder"):
             (self.workdir / "arrays").mkdir(parents=True, exist_ok=True)
             self._lock = open(self.workdir / ".lock", "w")  # noqa: SIM115
@@ -63,18 +70,25 @@ class DiskRecords:
             ) from None
         with self._guard("checkpoints"):
             self._checkpoints = Checkpoints(self.workdir / "checkpoints", max(2, keep))
+            self._saved = self._checkpoints.newest()
 
     def describe(self, config: dict, environment: dict) -> None:
         """Writes config.json, or compares with the one there; logs this launch.
 
         Raises:
-          RecordsError: the folder holds a run of another configuration.
+          RecordsError: the folder holds a run of another configuration, or files that
+            no run of ours has left there.
         """
+        if self._foreign:
+            raise RecordsError(
+                f"{self.workdir} holds {', '.join(self._foreign)} but no config.json: "
+                "it is not the folder of a run. Choose another --workdir."
+            )
         path = self.workdir / "config.json"
         if path.exists():
-            _refuse_other_config(self.workdir, read_json(path), config)
+            _refuse_other_config(self.workdir, read_json(path, dict), config)
         launches = self.workdir / "environment.json"
-        earlier = read_json(launches) if launches.exists() else []
+        earlier = read_json(launches, list) if launches.exists() else []
         with self._guard("config.json and environment.json"):
             write_json(path, config)
             write_json(launches, [*earlier, environment])
@@ -84,11 +98,28 @@ class DiskRecords:
 
         Returns:
           (update count, tree as it was saved), or None where there is no checkpoint.
+          Of a fork's first checkpoint, without the probes' references: the settings
+          may differ from those they were measured with.
+
+        Raises:
+          RecordsError: the rows or checkpoints that should be there are not.
         """
         found = self._checkpoints.restore_newest()
-        self._saved = found[0] if found else None
-        self._cut(found[0] if found else -1)
-        return found
+        if found is None:
+            saves = [row for row in self._timing() if row.get("phase") == "save"]
+            if saves and self._forked_at() < 0:
+                raise RecordsError(
+                    f"{self.workdir} has lost its checkpoints. Restore them from a "
+                    "copy, or delete the folder to start afresh."
+                )
+            self._cut(-1, 0)
+            return None
+        updates, num_rows, tree = found
+        self._cut(updates, num_rows)
+        self._saved = updates
+        if updates <= self._forked_at():
+            tree.pop("references", None)
+        return updates, tree
 
     def write(self, rows: list[dict], arrays: dict[str, dict]) -> None:
         """Adds the rows of one update count, and each probe's arrays."""
@@ -97,6 +128,7 @@ class DiskRecords:
             with self._guard(file.name), replacing(file) as temporary:
                 np.savez_compressed(temporary, **values)
         self._append("metrics.jsonl", rows)
+        self._num_rows += len(rows)
         self._write_tensorboard(rows)
 
     def time(self, **fields) -> None:
@@ -112,7 +144,7 @@ class DiskRecords:
         with self._guard(f"checkpoint {updates}"):
             for writer in self._writers.values():
                 writer.flush()
-            self._checkpoints.save(updates, tree)
+            self._checkpoints.save(updates, tree, self._num_rows)
         self._saved = updates
 
     def close(self) -> None:
@@ -123,19 +155,37 @@ class DiskRecords:
         self._checkpoints.close()
         self._lock.close()
 
-    def _cut(self, last: int) -> None:
+    def _cut(self, last: int, num_rows: int) -> None:
         """Drops whatever was recorded after update `last`, and torn lines."""
-        for name in ("metrics.jsonl", "timing.jsonl"):
-            path = self.workdir / name
-            kept = [row for row in read_rows(path) if row["updates"] <= last]
-            with self._guard(name), replacing(path) as temporary:
+        rows, timing = read_rows(self.workdir / "metrics.jsonl"), self._timing()
+        rows = [row for row in rows if row["updates"] <= last]
+        if len(rows) != num_rows:
+            raise RecordsError(
+                f"{self.workdir / 'metrics.jsonl'}: expected {num_rows} rows up to "
+                f"update {last}, as the checkpoint says; found {len(rows)}. Restore "
+                "the file from a copy, or delete the run's folder to start afresh."
+            )
+        timing = [row for row in timing if row["updates"] <= last]
+        for name, kept in (("metrics.jsonl", rows), ("timing.jsonl", timing)):
+            with self._guard(name), replacing(self.workdir / name) as temporary:
                 temporary.write_text(to_lines(kept))
-        for path in (self.workdir / "arrays").glob("*.npz"):
-            if path.name.startswith(".") or int(path.stem.rsplit("_", 1)[1]) > last:
+        for path in (self.workdir / "arrays").iterdir():
+            found = _ARRAYS.fullmatch(path.name)
+            if found and (path.name.startswith(".") or int(found[1]) > last):
                 path.unlink()
+        self._num_rows = len(rows)
         # The TensorBoard view is made anew from what was kept.
-        shutil.rmtree(self.workdir / "tensorboard", ignore_errors=True)
-        self._write_tensorboard(read_rows(self.workdir / "metrics.jsonl"))
+        for folder in (self.workdir / "tensorboard").glob("seed_*"):
+            shutil.rmtree(folder)
+        self._write_tensorboard(rows)
+
+    def _timing(self) -> list[dict]:
+        return read_rows(self.workdir / "timing.jsonl")
+
+    def _forked_at(self) -> int:
+        """The update count at which this run left the one it forked from; else -1."""
+        path = self.workdir / FORK
+        return read_json(path, dict)["updates"] if path.exists() else -1
 
     def _write_tensorboard(self, rows: list[dict]) -> None:
         with self._guard("tensorboard"):
@@ -158,35 +208,29 @@ class DiskRecords:
         try:
             yield
         except Exception as error:
-            safe = (
-                "nothing" if self._saved is None else f"all up to update {self._saved}"
-            )
+            safe = "nothing" if self._saved is None else f"all up to {self._saved}"
+            reason = "the disk is full" if self._is_full() else first_line(error)
             raise RecordsError(
-                f"could not write {what} in {self.workdir}: {first_line(error)}. Saved "
-                f"there so far: {safe}. Make room or mend the folder, then give the "
+                f"could not write {what} in {self.workdir}: {reason}. Saved there "
+                f"so far: {safe}. Make room or mend the folder, then give the "
                 "same command again."
             ) from error
 
+    def _is_full(self) -> bool:
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self.workdir).free < _FULL
+        return False
 
-def fork(source: str | os.PathLike, workdir: str | os.PathLike) -> None:
-    """Copies a run's records and checkpoints, not its configuration, to a new folder.
 
-    A folder that holds a run already is left alone: the fork was made before.
-
-    Raises:
-      RecordsError: there is nothing to fork from.
-    """
-    source, workdir = Path(source), Path(workdir)
-    if not (source / "checkpoints").is_dir():
-        raise RecordsError(f"fork: expected a run in {source}; it has no checkpoints.")
-    if (workdir / "config.json").exists():
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.jsonl", "timing.jsonl"):
-        if (source / name).exists():
-            shutil.copyfile(source / name, workdir / name)
-    for name in ("arrays", "checkpoints"):
-        shutil.copytree(source / name, workdir / name, dirs_exist_ok=True)
+def _foreign_files(workdir: Path) -> list[str]:
+    """What a folder without config.json holds of a run's names, before we touch it."""
+    if (workdir / "config.json").exists() or (workdir / FORK).exists():
+        return []
+    files = ("metrics.jsonl", "timing.jsonl", "environment.json")
+    files = [name for name in files if (workdir / name).exists()]
+    folders = ("arrays", "checkpoints", "tensorboard")
+    folders = [name for name in folders if list(workdir.glob(f"{name}/*"))]
+    return files + folders
 
 
 def _refuse_other_config(workdir: Path, there: dict, here: dict) -> None:

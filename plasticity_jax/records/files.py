@@ -25,31 +25,46 @@ def to_lines(rows: list[dict]) -> str:
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Reads a JSONL file; what follows a torn line, left by a kill, is passed over."""
+    """Reads a JSONL file of rows; a torn last line, left by a kill, is passed over.
+
+    Raises:
+      RecordsError: another line is no row.
+    """
     rows = []
     if not path.exists():
         return rows
-    for line in path.read_text(errors="replace").splitlines():
+    lines = path.read_text(errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
-            break
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("updates"), int):
+            rows.append(row)
+        elif number < len(lines):
+            raise RecordsError(
+                f"{path}: line {number} is not a row of this record. Restore the file "
+                "from a copy, or choose another --workdir."
+            )
     return rows
 
 
-def read_json(path: Path):
-    """Reads a JSON file.
+def read_json(path: Path, kind: type):
+    """Reads a JSON file that holds a `kind`, dict or list.
 
     Raises:
-      RecordsError: it is not JSON.
+      RecordsError: it holds something else.
     """
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        value = None
+    if not isinstance(value, kind):
         raise RecordsError(
-            f"{path} is not readable JSON ({error}). Restore it from a copy, or choose "
-            "another --workdir."
-        ) from error
+            f"{path}: expected a JSON {kind.__name__}, as a run writes it. Restore it "
+            "from a copy, or choose another --workdir."
+        )
+    return value
 
 
 def write_json(path: Path, value) -> None:

@@ -215,6 +215,32 @@ def test_another_configuration_is_refused_and_a_fork_goes_on(whole, tmp_path):
     assert final_state(tmp_path / "fork")[0] == 80
 
 
+def test_a_forks_probes_compare_like_with_like(whole, tmp_path):
+    """theta_0 is measured again with the new settings: it equals a run that had them
+    from the start, whose networks and probe keys at update 0 are the same."""
+    flags = ["--config.probes.plasticity.num_steps=40", "--config.total_updates=80"]
+    flags += ["--config.probes.plasticity.at=(0,80)"]
+    source = whole("supervised")
+    for name, more in (("fork", [f"--fork_from={source}"]), ("fresh", [])):
+        found = launch(CONFIGS["supervised"], tmp_path / name, *flags, *more)
+        assert found.returncode == 0, found.stderr
+    last = [
+        _read(tmp_path / n / "metrics.jsonl").splitlines()[-1]
+        for n in ("fork", "fresh")
+    ]
+    fork, fresh = map(json.loads, last)
+    assert fork["probe/initial_loss"] == fresh["probe/initial_loss"]
+    assert fork["probe/plasticity_loss"] == fresh["probe/plasticity_loss"]
+
+
+def test_a_fork_that_does_not_fit_leaves_nothing(whole, tmp_path):
+    flags = ["--config.network.hidden=(8,8)", f"--fork_from={whole('supervised')}"]
+    found = launch(CONFIGS["supervised"], tmp_path / "fork", *flags)
+    assert found.returncode == 1
+    assert "saved state is of another network" in found.stderr
+    assert not (tmp_path / "fork").exists()
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -222,6 +248,9 @@ def test_another_configuration_is_refused_and_a_fork_goes_on(whole, tmp_path):
         ("--config.leaner.x=3", "Did you mean 'learner'"),
         ("--config.learner.batch_size=many", "invalid literal for int"),
         ("--config.learner.batch_size=0", "config.learner: batch_size: expected at"),
+        ("--config.optimizer.learning_rate=inf", "expected a number above 0; got inf"),
+        ("--config=configs/none.py", "configs/none.py"),
+        ("--workdir=", "--workdir: expected a folder; got an empty name"),
     ],
 )
 def test_bad_flags_give_one_clear_line(tmp_path, flag, message):
@@ -236,6 +265,7 @@ def test_unknown_variant_and_help(tmp_path):
     found = launch("configs/supervised/random_labels.py:quik", tmp_path / "run")
     assert found.returncode != 0
     assert "Did you mean 'quick'?" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
     found = launch(CONFIGS["supervised"], tmp_path / "run", "--help")
     assert "--workdir" in found.stdout
     assert "experiments.report" in found.stdout
@@ -269,8 +299,13 @@ GOOD = {
         ({"network": {"kind": "mlp", "name": "x"}}, "has no key 'name'"),
         ({"network": {"kind": "mlp", "num_outputs": 3}}, "no key 'num_outputs'"),
         ({"optimizer": {"kind": "adam", "b2": True}}, "b2: expected a number"),
-        ({"optimizer": {"kind": "adam", "b2": 2}}, "b2: expected 0 to 1; got 2"),
+        (
+            {"optimizer": {"kind": "adam", "b2": 2}},
+            "b2: expected 0 or more, below 1; got 2",
+        ),
         ({"probes": {"hesian": {}}}, "Did you mean 'hessian'"),
+        ({"probes": {"hessian": None}}, "config.probes.hessian: expected a Mapping"),
+        ({"optimizer": {"kind": "adam", "b1": 1.0}}, "b1: expected 0 or more, below 1"),
         ({"probes": {"hessian": {"every": -1}}}, "every: expected at least 0"),
         ({"probes": {"hessian": {"los": "x"}}}, "Did you mean 'loss'"),
         (
@@ -295,4 +330,6 @@ def test_build_names_a_missing_key():
 
 def test_build_reads_times():
     probes = {"weights": {"at": [3, 99], "every": 4}}
-    assert build(GOOD | {"probes": probes}).probes["weights"].times == (0, 3, 4, 8, 10)
+    with pytest.warns(UserWarning, match=r"probe times \[99\] lie after the end"):
+        built = build(GOOD | {"probes": probes})
+    assert built.probes["weights"].times == (0, 3, 4, 8, 10)

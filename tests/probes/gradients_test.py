@@ -86,6 +86,22 @@ def test_works_under_jit_and_vmap():
             np.testing.assert_allclose(together.scalars[name][i], value, rtol=1e-4)
 
 
+def test_a_loss_that_mixes_examples_is_refused():
+    def mixed(params, batch, key):
+        outputs = linear_loss(params, batch, key)
+        return (outputs - outputs.mean()) ** 2
+
+    batch = jax.random.normal(jax.random.key(0), (6, 2))
+    measure = lambda batch: probes.gradient_covariance(
+        mixed, jnp.ones(2), batch, jax.random.key(0), num_clusters=2
+    )
+    with pytest.raises(ValueError, match="row i to depend on example i alone"):
+        measure(batch)
+    scalars, _ = jax.jit(measure)(batch)  # values unknown while tracing
+    assert scalars["gradients/finite"] == 0
+    assert np.isnan(scalars["gradients/mean_cosine"])
+
+
 @pytest.mark.parametrize(
     ("batch", "clusters", "message"),
     [

@@ -133,6 +133,26 @@ def test_density_integrates_to_one_and_peaks_where_the_eigenvalues_are():
     np.testing.assert_allclose(share, 0.75, atol=0.05)
 
 
+@pytest.mark.parametrize("outlier", [1e2, 1e4, 1e6])
+def test_density_integrates_to_one_whatever_the_outliers(outlier):
+    eigenvalues = np.repeat([-1.0, 0.0, 1.0, outlier], [5, 30, 10, 5])
+    loss_fn, params, batch = quadratic(eigenvalues)
+    _, arrays = probes.hessian_spectrum(
+        loss_fn, params, batch, jax.random.key(0), num_steps=4, num_draws=10
+    )
+    mass = np.trapezoid(arrays["density"], arrays["grid"])
+    np.testing.assert_allclose(mass, 1, rtol=1e-3)
+
+
+def test_what_is_not_finite_is_nan_throughout():
+    scalars, _ = probes.hessian_spectrum(
+        lambda p, b, k: jnp.sum(p**2) * b, jnp.ones(4), jnp.array([1.0, jnp.nan]),
+        jax.random.key(0), num_steps=3, num_draws=1,
+    )  # fmt: skip
+    assert scalars.pop("hessian/finite") == 0
+    assert all(np.isnan(value) for value in scalars.values())
+
+
 def test_a_zero_hessian_and_a_single_parameter():
     flat = lambda params, batch, key: params[0] * batch
     scalars, arrays = probes.hessian_spectrum(
@@ -163,7 +183,15 @@ def test_half_precision_parameters_are_measured_in_float32():
             num_steps=2,
             num_draws=1,
         )
+        half = {"x": jnp.ones(3, jnp.bfloat16)}
+        product = probes.hvp(
+            lambda p, b, k: jnp.sum(1.001 * p["x"] ** 2) + 0 * b,
+            half,
+            jnp.ones(2),
+            None,
+        )(half)
     np.testing.assert_allclose(scalars["hessian/lambda_max"], 2.002, rtol=1e-5)
+    np.testing.assert_allclose(product["x"], 2.002, rtol=1e-5)
 
 
 def test_landscape_is_flat_noise_at_the_current_output():

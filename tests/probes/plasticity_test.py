@@ -122,3 +122,25 @@ def test_bad_counts_are_refused(name):
             apply_fn, init_fn, optax.sgd(1.0), init_fn(jax.random.key(0)), INPUTS,
             jax.random.key(0), **options,
         )  # fmt: skip
+
+
+def test_half_precision_networks_are_measured_in_float32():
+    half = lambda key: jax.tree.map(lambda x: x.astype(jnp.bfloat16), init_fn(key))
+    reference = probes.plasticity_reference(
+        apply_fn, half, optax.adam(1e-2), half(jax.random.key(1)), INPUTS,
+        jax.random.key(0), num_targets=3, **BUDGET,
+    )  # fmt: skip
+    assert {x.dtype for x in reference.values()} == {jnp.dtype("float32")}
+    assert len(np.unique(reference["targets"])) > 200  # bfloat16 has too few
+
+
+def test_a_reference_of_other_settings_is_refused():
+    params = init_fn(jax.random.key(1))
+    reference = probes.plasticity_reference(
+        apply_fn, init_fn, optax.adam(1e-2), params, INPUTS, jax.random.key(0),
+        num_targets=2, **BUDGET,
+    )  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"reference: expected targets .* \[3, 24, O\]"
+    ):
+        measure(params, reference=reference)

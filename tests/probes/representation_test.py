@@ -99,5 +99,10 @@ def test_weights_by_hand():
     want = np.exp(-np.sum(p * np.log(p)))
     np.testing.assert_allclose(scalars["weights/effective_rank"], want, rtol=1e-5)
     assert arrays["norm/b"] == 4
-    with pytest.raises(ValueError, match="initial_params: expected the structure"):
-        probes.weights(params, {"a": jnp.zeros(2)})
+    for other in ({"a": jnp.zeros(2)}, initial | {"b": jnp.zeros(1)}):
+        with pytest.raises(ValueError, match="initial_params: expected arrays of"):
+            probes.weights(params, other)
+    scalars, _ = probes.weights(
+        params | {"c": jnp.zeros((0, 3))}, initial | {"c": jnp.zeros((0, 3))}
+    )
+    assert scalars["weights/rank_0.01"] == 1
