@@ -121,8 +121,11 @@ class Run:
             ValueError: an array does not have one entry a seed.
         """
         path = self._array_files[probe][updates]
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except Exception as error:  # NumPy raises many kinds for an altered file
+            raise ValueError(f"{path}: not a whole NPZ file ({error})") from error
         keep = [self.all_seeds.index(seed) for seed in self.seeds]
         for name, array in arrays.items():
             if array.shape[:1] != (len(self.all_seeds),):
@@ -159,7 +162,7 @@ def is_run(path: Path) -> bool:
 def load_run(workdir: Path) -> Run:
     """Reads one workdir; its label is the config's, or else the folder's name."""
     workdir = Path(workdir).resolve()
-    config = _read_json(workdir / CONFIG)
+    config = _read_json(workdir / CONFIG, dict)
     environment = workdir / "environment.json"
     rows = {}
     for row in _read_lines(workdir / METRICS, ("updates", "seed")):
@@ -169,7 +172,7 @@ def load_run(workdir: Path) -> Run:
         label=str(config.get("label") or workdir.name),
         workdir=workdir,
         config=config,
-        launches=_read_json(environment) if environment.is_file() else [],
+        launches=_read_json(environment, list) if environment.is_file() else [],
         rows=list(rows.values()),
         timings=_read_lines(workdir / "timing.jsonl", ("phase", "seconds")),
     )
@@ -241,11 +244,14 @@ def flatten(config: dict, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _read_json(path: Path) -> dict | list:
+def _read_json(path: Path, kind: type) -> dict | list:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(found, kind):
+        raise ValueError(f"{path}: expected a JSON {kind.__name__}, got {found!r:.80}")
+    return found
 
 
 def _read_lines(path: Path, required: tuple[str, ...]) -> list[dict]:

@@ -57,7 +57,11 @@ def main(argv: list[str]) -> int:
 
 
 def _train() -> int:
-    config = json.loads(_CONFIG.value.to_json())
+    try:
+        config = json.loads(_CONFIG.value.to_json())
+    except OSError as error:  # the file could not be loaded: the last line says why
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"--config: {reason}") from error
     experiment = build(config)
     if not _WORKDIR.value:
         raise ValueError("--workdir: expected a folder; got an empty name.")

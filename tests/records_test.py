@@ -233,7 +233,7 @@ def test_no_space_is_a_clear_error_and_earlier_records_are_whole(
         capture_output=True, text=True, cwd=root, env=os.environ,
     )  # fmt: skip
     assert f"could not write {what}" in found.stdout, found.stdout + found.stderr
-    assert "Saved there so far: all up to" in found.stdout
+    assert "Saved there so far: updates 0 to" in found.stdout
     records = DiskRecords(tmp_path)
     updates, _ = records.restore()
     records.close()

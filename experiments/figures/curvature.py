@@ -143,14 +143,17 @@ DENSITY = Plot(
     title="Curvature: the spectrum of the Hessian",
     draw=draw_density,
     caption=(
-        "How the eigenvalues of the loss's second derivative are spread, light curves"
-        " early in training, dark ones late. Near 0 are the directions in which the"
+        "How the eigenvalues of the Hessian are spread: by default of the loss of a"
+        " *new* task, random targets at the network's present output, not of the"
+        " training loss (probes.hessian.loss in the configuration says). Light curves:"
+        " early in training, dark ones: late. Near 0 are the directions in which the"
         " loss is flat; far to the right are the steep ones, which bound the step size"
         " that training bears; at the left it curves down. Curves that reach further"
         " right over time mean a sharper landscape. Both axes are stretched: one step"
         " right is a factor; a bump that stands alone is as high as the share of"
         " eigenvalues in it. All panels and times share one grid and one smoothing"
-        " width, so heights compare. Seeds and draws of the Lanczos method are pooled."
+        " width, so heights compare. Seeds and draws of the Lanczos method are pooled;"
+        " gaps and ripples beside the bulk come of its few nodes."
     ),
     alt="A panel a run: density of the Hessian's eigenvalues, a curve for each time.",
     missing="No run has kept Hessian spectra (arrays/hessian_*.npz).",

@@ -208,7 +208,7 @@ class DiskRecords:
         try:
             yield
         except Exception as error:
-            safe = "nothing" if self._saved is None else f"all up to {self._saved}"
+            safe = "nothing" if self._saved is None else f"updates 0 to {self._saved}"
             reason = "the disk is full" if self._is_full() else first_line(error)
             raise RecordsError(
                 f"could not write {what} in {self.workdir}: {reason}. Saved there "
