@@ -32,9 +32,7 @@ def run(
     log_every: int,
     save_every: int,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, list[dict], str], None] = lambda updates, rows, phase: (
-        None
-    ),
+    progress: Callable[[int, list[dict], str], None] = lambda *_: None,
 ) -> Any:
     """Runs a learner, or continues it from what `records` holds.
 

@@ -93,6 +93,7 @@ def test_what_came_after_the_checkpoint_is_cut(tmp_path):
     records.close()
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"updates": 4, "se')  # a torn line
+    (tmp_path / "arrays" / ".probe_000000003.tmp.npz").write_text("half")
     records = DiskRecords(tmp_path)
     assert records.restore()[0] == 2
     records.write(rows(3, 5.0), {})

@@ -36,7 +36,7 @@ from plasticity_jax.records.files import (
 )
 
 FORK = "forked_from.json"
-_ARRAYS = re.compile(r".+_(\d{9,})\.npz")
+_ARRAYS = re.compile(r".+_(\d{9,})(\.tmp)?\.npz")
 _FULL = 1 << 20  # bytes left at which a disk counts as full
 
 
@@ -171,7 +171,7 @@ class DiskRecords:
                 temporary.write_text(to_lines(kept))
         for path in (self.workdir / "arrays").iterdir():
             found = _ARRAYS.fullmatch(path.name)
-            if found and (path.name.startswith(".") or int(found[1]) > last):
+            if found and (found[2] or int(found[1]) > last):
                 path.unlink()
         self._num_rows = len(rows)
         # The TensorBoard view is made anew from what was kept.
