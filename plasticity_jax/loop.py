@@ -1,5 +1,6 @@
 """The loop: advance to the next due time, probe, write, save."""
 
+import bisect
 import contextlib
 import time
 from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ def run(
     checks.at_least(
         1, total_updates=total_updates, log_every=log_every, save_every=save_every
     )
-    probe_times = {time for probe in probes.values() for time in probe.times}
+    next_due = _schedule(probes, total_updates, (log_every, save_every))
     saved, updates, rows = None, 0, []
     watch = _stopwatch(
         records, progress, lambda: saved is None and updates == 0 and stop()
@@ -89,8 +90,7 @@ def run(
     updates, piece = learner.updates(state), 1
     progress(updates, rows, "")
     while updates < total_updates and not stop():
-        periodic = (_after(updates, period) for period in (log_every, save_every))
-        due = min(total_updates, *periodic, *(t for t in probe_times if t > updates))
+        due = next_due(updates)
         num_updates = min(piece, due - updates)
         with watch("advance", updates + num_updates, num_updates) as seconds:
             state = jax.block_until_ready(learner.advance(state, num_updates))
@@ -108,8 +108,17 @@ def run(
     return state
 
 
-def _after(updates: int, period: int) -> int:
-    return (updates // period + 1) * period
+def _schedule(probes, total_updates: int, periods: tuple[int, ...]) -> Callable:
+    """Returns (updates) -> the first update count after it at which a row is due."""
+    times = sorted({time for probe in probes.values() for time in probe.times})
+
+    def next_due(updates: int) -> int:
+        periodic = (updates // period * period + period for period in periods)
+        return min(
+            total_updates, *periodic, *times[bisect.bisect(times, updates) :][:1]
+        )
+
+    return next_due
 
 
 def _pack(learner: Learner, instruments: Instruments, state) -> dict:

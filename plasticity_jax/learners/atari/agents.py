@@ -103,21 +103,27 @@ class _Hosted:
                 self._sync_weights()
         self.training_steps += 1
 
+    def _arguments(self, batch):
+        """What Dopamine's two `train` functions have in common."""
+        return (
+            self.network_def,
+            self.online_params,
+            self.target_network_params,
+            self.optimizer,
+            self.optimizer_state,
+            batch["state"],
+            batch["action"],
+            batch["next_state"],
+            batch["reward"],
+            batch["terminal"],
+        )
+
 
 class _DQN:
     def _update(self, batch):
         self.optimizer_state, self.online_params, self.loss = (
             self._dopamine.dqn_agent.train(
-                self.network_def,
-                self.online_params,
-                self.target_network_params,
-                self.optimizer,
-                self.optimizer_state,
-                batch["state"],
-                batch["action"],
-                batch["next_state"],
-                batch["reward"],
-                batch["terminal"],
+                *self._arguments(batch),
                 self.cumulative_gamma,
                 self._loss_type,
             )
@@ -128,16 +134,7 @@ class _DoubleDQN:
     def _update(self, batch):
         self.optimizer_state, self.online_params, _, self.loss, self._rng = (
             self._dopamine.full_rainbow_agent.train(
-                self.network_def,
-                self.online_params,
-                self.target_network_params,
-                self.optimizer,
-                self.optimizer_state,
-                batch["state"],
-                batch["action"],
-                batch["next_state"],
-                batch["reward"],
-                batch["terminal"],
+                *self._arguments(batch),
                 np.ones(len(batch["action"]), np.float32),  # loss weights
                 self._support,
                 self.cumulative_gamma,
