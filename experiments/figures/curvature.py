@@ -144,7 +144,7 @@ DENSITY = Plot(
     draw=draw_density,
     caption=(
         "How the eigenvalues of the Hessian are spread: by default of the loss of a"
-        " *new* task, random targets at the network's present output, not of the"
+        " new task, random targets at the network's present output, not of the"
         " training loss (probes.hessian.loss in the configuration says). Light curves:"
         " early in training, dark ones: late. Near 0 are the directions in which the"
         " loss is flat; far to the right are the steep ones, which bound the step size"

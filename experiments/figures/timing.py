@@ -22,7 +22,7 @@ def phase_seconds(run: Run) -> dict[str, float]:
         if not row.get("first_call"):
             later.setdefault(row["phase"], []).append(row["seconds"])
     usual = {phase: statistics.median(seconds) for phase, seconds in later.items()}
-    usual["advance"] = 0.0  # its first call is one update
+    usual |= {"advance": 0.0, "init": 0.0}  # one update; drawing parameters: nothing
     totals = {}
     for row in run.timings:
         phase, seconds = row["phase"].replace("prepare/", "probe/"), row["seconds"]
