@@ -30,7 +30,8 @@ def phase_seconds(run: Run) -> dict[str, float]:
             compilation = max(0.0, seconds - usual[row["phase"]])
             totals[FIRST] = totals.get(FIRST, 0.0) + compilation
             seconds -= compilation
-        totals[phase] = totals.get(phase, 0.0) + seconds
+        if seconds:
+            totals[phase] = totals.get(phase, 0.0) + seconds
     return totals
 
 
