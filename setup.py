@@ -24,7 +24,15 @@ EXTRAS = {
     "dopamine": ["dopamine-rl==4.1.2", "tensorboard>=2.21,<3", "numpy<2.5"],
     "plots": ["matplotlib>=3.9", "jinja2>=3.1"],
     "data": ["scikit-learn>=1.5"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "ruff>=0.14,<0.16"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6",
+        "ruff>=0.14,<0.16",
+        "equinox>=0.13.8,<0.14",
+        "dm-haiku>=0.0.17,<0.1",  # the examples
+        "matfree>=0.6.3,<0.7",  # a peer in the benchmarks
+    ],
     "cuda": ["jax[cuda13]>=0.10.2,<0.13"],
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],
 }

@@ -27,6 +27,7 @@ KEYS = {
     "save_every": int,  # updates between checkpoints
 }
 OPTIONAL = ("label", "dataset", "probes")
+WHEN = ("at", "every")  # of a probe's section: its times; the rest are its settings
 
 
 class Experiment(NamedTuple):
@@ -56,13 +57,36 @@ def build(config: Mapping) -> Experiment:
     names = ("total_updates", "log_every", "save_every")
     counts = {name: config[name] for name in names}
     checks.at_least(1, **counts)
-    on_host = config["learner"].get("kind") == "atari"
-    learner = _atari(config) if on_host else _pure(config)
+    learner = _atari(config) if _on_host(config) else _pure(config)
     probes = {
-        name: _probe(name, section, counts["total_updates"], frozen_pool=not on_host)
+        name: _probe(config, name, section)
         for name, section in config.get("probes", {}).items()
     }
     return Experiment(learner, probes, counts)
+
+
+def probe(
+    config: Mapping, where: str, name: str, settings: Mapping, times: tuple[int, ...]
+) -> Probe:
+    """Builds one probe for the learner that a config describes.
+
+    Args:
+      config: as `build` takes it.
+      where: the settings' place, for messages.
+      name: one of `READINGS`.
+      settings: {argument: value}.
+      times: update counts, ascending.
+
+    Raises:
+      ValueError: an unknown setting, or a value of the wrong type or range.
+    """
+    make = bind(where, READINGS[name], settings)
+    measure, prepare = make(not _on_host(config))  # there the pool is drawn each time
+    return Probe(measure, times, prepare)
+
+
+def _on_host(config: Mapping) -> bool:
+    return config["learner"].get("kind") == "atari"
 
 
 def _pure(config: Mapping) -> Learner:
@@ -117,15 +141,13 @@ def _seeds(*, first: int = 0, count: int = 1, axis: str = "vmap"):
     return tuple(range(first, first + count)), axis
 
 
-def _probe(name: str, section: Mapping, total: int, frozen_pool: bool) -> Probe:
+def _probe(config: Mapping, name: str, section: Mapping) -> Probe:
     refuse_unknown("config.probes", name, list(READINGS))
     check_type(f"config.probes.{name}", section, Mapping)
     where, section = f"config.probes.{name}", dict(section)
-    when = {key: section.pop(key) for key in ("at", "every") if key in section}
-    times = bind(where, _times, when)(total)
-    make = bind(where, READINGS[name], section)
-    measure, prepare = make(frozen_pool)
-    return Probe(measure, times, prepare)
+    when = {key: section.pop(key) for key in WHEN if key in section}
+    times = bind(where, _times, when)(config["total_updates"])
+    return probe(config, where, name, section, times)
 
 
 def _times(total: int, *, at: tuple[int, ...] = (), every: int = 0) -> tuple[int, ...]:

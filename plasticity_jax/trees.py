@@ -1,5 +1,7 @@
 """Every pytree trick in one place."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -34,6 +36,17 @@ def as_float(x: jax.Array) -> jax.Array:
     return jnp.asarray(x).astype(jnp.promote_types(jnp.float32, jnp.result_type(x)))
 
 
+def rademacher(key: Key, like: PyTree) -> PyTree:
+    """Random signs, -1 or 1, in the shapes and dtypes of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    signs = [
+        jax.random.rademacher(k, x.shape, x.dtype)
+        for k, x in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, signs)
+
+
 def all_finite(tree: PyTree) -> jax.Array:
     """Whether no leaf holds a NaN or an infinity. Returns [] bool."""
     flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
@@ -43,6 +56,36 @@ def all_finite(tree: PyTree) -> jax.Array:
 def path_name(path: tuple) -> str:
     """A key path as `Dense_0/kernel`, for predicates, records and messages."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def select(tree: PyTree, where: Callable[[str], bool] | None) -> PyTree:
+    """Keeps the leaves whose path `where` accepts; None stands for the others.
+
+    Args:
+      tree: any pytree.
+      where: predicate of a leaf's path, such as `dense_0/kernel`; None keeps all.
+
+    Raises:
+      ValueError: no leaf is left.
+    """
+    if where is None:
+        return tree
+    kept = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf if where(path_name(path)) else None, tree
+    )
+    if not jax.tree.leaves(kept):
+        paths = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        raise ValueError(f"where: no path is accepted. Paths: {', '.join(paths)}.")
+    return kept
+
+
+def fill(selected: PyTree, tree: PyTree) -> PyTree:
+    """The inverse of `select`: leaves that are None come from `tree`."""
+    is_none = lambda leaf: leaf is None
+    return jax.tree.map(
+        lambda part, whole: whole if part is None else part,
+        selected, tree, is_leaf=is_none,
+    )  # fmt: skip
 
 
 def matrices(params: PyTree) -> dict[str, jax.Array]:

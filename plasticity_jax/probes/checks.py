@@ -1,5 +1,8 @@
 """What every probe asks of its input before it computes."""
 
+import os
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 
@@ -14,8 +17,8 @@ def float_params(params: PyTree) -> PyTree:
       ValueError: no parameters, or a leaf that is not floating point.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError("params: expected at least one array; got an empty tree.")
+    if not any(jnp.size(leaf) for _, leaf in leaves):
+        raise ValueError("params: expected at least one array entry; got none.")
     for path, leaf in leaves:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             raise ValueError(
@@ -50,9 +53,50 @@ def unreduced(loss_fn: LossFn, params: PyTree, batch: PyTree, key, n: int) -> No
     Raises:
       ValueError: the loss is reduced or of another shape.
     """
-    shape = jax.eval_shape(loss_fn, params, batch, key).shape
-    if shape != (n,):
+    losses = jax.eval_shape(loss_fn, params, batch, key)
+    if getattr(losses, "shape", None) != (n,):
         raise ValueError(
-            f"loss_fn: expected losses of shape ({n},), one per example; got {shape}. "
+            f"loss_fn: expected losses of shape ({n},), one per example; got {losses}. "
             "Return the losses before the mean; the probe reduces."
         )
+
+
+def same_structure(name: str, tree: PyTree, like: PyTree) -> None:
+    """Refuses a tree whose paths or shapes differ from those of `like`."""
+
+    def shapes(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {path_name(path): jnp.shape(leaf) for path, leaf in leaves}
+
+    if shapes(tree) != shapes(like):
+        raise ValueError(
+            f"{name}: expected arrays of shapes {shapes(like)}; got {shapes(tree)}."
+        )
+
+
+def fits(num_bytes: int, what: str, remedy: str) -> None:
+    """Refuses an array larger than the memory of one device.
+
+    Raises:
+      ValueError: with the sizes and the remedy.
+    """
+    limit = _memory()
+    if num_bytes > limit:
+        raise ValueError(
+            f"{what} takes {num_bytes / 1e9:,.1f} GB; one device here has "
+            f"{limit / 1e9:,.1f} GB. {remedy}"
+        )
+
+
+def _memory() -> float:
+    """Bytes of the default device, or of the machine where the device is its CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    limits = [float("inf")]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    container = Path("/sys/fs/cgroup/memory.max")
+    if container.exists() and (text := container.read_text().strip()).isdigit():
+        limits.append(int(text))
+    return min(limits)

@@ -1,56 +1,99 @@
 """Do examples pull the parameters the same way? Inner products of their gradients."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
-from plasticity_jax.probes import checks
+from plasticity_jax import trees
+from plasticity_jax.probes import checks, ranks
+from plasticity_jax.probes.gram import gram
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
+NUM_COMPARED = 32  # examples whose losses alone and together have to agree
+
 
 def gradient_gram(
-    loss_fn: LossFn, params: PyTree, batch: PyTree, key: Key
-) -> jax.Array:
-    """Returns <g_i, g_j>, [N, N], g_i the gradient of example i's loss.
+    loss_fn: LossFn,
+    params: PyTree,
+    batch: PyTree,
+    key: Key,
+    *,
+    method: str = "auto",
+    where: Callable[[str], bool] | None = None,
+    chunk_size: int | None = None,
+    precision: str = "highest",
+) -> ProbeResult:
+    """Measures <g_i, g_j>, g_i the gradient of example i's loss.
 
     Args:
-      loss_fn: (params, batch, key) -> losses [N], unreduced; row i depends on
-        example i alone.
+      loss_fn: (params, batch, key) -> losses [N], unreduced; row i depends on example i
+        alone. Noise must come with the example: a key of each in the batch.
       params: P entries in all.
       batch: leading axis N, at least 2.
       key: passed to `loss_fn`.
+      method: `auto` reads the loss's jaxpr and contracts the factors of each weight's
+        gradient (activations and backpropagated errors) without forming it; what has no
+        factors (norm scales, lookups, weights used inside a scan) is taken as it is.
+        `blocks` takes every gradient as it is.
+      where: predicate of a parameter's path: gradients of these alone.
+      chunk_size: examples at a time. All at once by default, where gradients taken as
+        they are stay within 256 MB; activations and errors of so many examples have to
+        fit. With C chunks a backward pass is made (C + 1) / 2 times.
+      precision: of matrix products, the loss's own included.
+
+    Returns:
+      scalars: gram/structured_fraction (share of the P entries whose gradients were
+        never formed), gram/finite.
+      arrays: gram [N, N].
 
     Raises:
-      ValueError: reduced losses, N < 2, unequal leading axes, parameters not float, a
-        loss that mixes examples (under jit: a matrix of NaN).
+      ValueError: reduced losses, N < 2, unequal leading axes, parameters not float, an
+        unknown method, a loss that mixes examples (under jit: a matrix of NaN).
 
-    Cost: an [N, P] array.
+    Source: Goodfellow 2015, arXiv 1510.01799, for one layer's factors.
+    Cost: about a gradient per example and N^2 times the widths of the layers.
     """
+    options = dict(where=where, chunk_size=chunk_size, precision=precision)
+    found, fraction = _gram(loss_fn, params, batch, key, method, **options)
+    scalars = {"structured_fraction": fraction}
+    return report("gram", scalars, {"gram": found}, found)
+
+
+def _gram(loss_fn, params, batch, key, method, *, where, chunk_size, precision):
+    """Returns (gram [N, N], NaN where the loss mixes examples; structured fraction)."""
     params = checks.float_params(params)
     n = checks.num_examples(batch, minimum=2)
-    checks.unreduced(loss_fn, params, batch, key, n)
 
-    def gradient(example):
-        one = jax.tree.map(lambda x: x[None], example)
-        loss_of = jax.value_and_grad(lambda p: loss_fn(p, one, key)[0])
-        loss, gradient = loss_of(params)
-        return loss, ravel_pytree(gradient)[0]
+    def compute(params, batch, key):
+        selected = trees.select(params, where)
 
-    with jax.default_matmul_precision("highest"):
-        losses, gradients = jax.vmap(gradient)(batch)
-        together = loss_fn(params, batch, key)
-        gram = gradients @ gradients.T
-    scale = jnp.max(jnp.abs(together))
-    separable = jnp.all(jnp.abs(losses - together) <= 1e-3 * scale)
-    mixes = jnp.isfinite(scale) & ~separable
+        def one_loss(selected, example):
+            alone = jax.tree.map(lambda x: x[None], example)
+            return loss_fn(trees.fill(selected, params), alone, key)
+
+        found, losses, fraction = gram(one_loss, selected, batch, n, method, chunk_size)
+        # A few suffice: a mean over the batch or batch normalisation mixes them all.
+        few = jax.tree.map(lambda x: x[:NUM_COMPARED], batch)
+        alone, together = losses[:NUM_COMPARED, 0], loss_fn(params, few, key)
+        scale = jnp.max(jnp.abs(together))
+        separable = jnp.all(jnp.abs(alone - together) <= 1e-3 * scale)
+        mixes = jnp.isfinite(scale) & ~separable
+        return jnp.where(mixes, jnp.nan, found), mixes, fraction
+
+    with jax.default_matmul_precision(precision):
+        checks.unreduced(loss_fn, params, batch, key, n)
+        # One program also where the caller has none: it drops what is computed twice.
+        found, mixes, fraction = jax.jit(compute)(params, batch, key)
     if not isinstance(mixes, jax.core.Tracer) and mixes:
         raise ValueError(
             "loss_fn: expected row i to depend on example i alone; the losses of "
             "single examples differ from those of the batch. Is there batch "
-            "normalisation, or a mean over the batch, inside?"
+            "normalisation, a mean over the batch, or noise drawn for the batch as a "
+            "whole inside? (Noise: give each example a key of its own in the batch.)"
         )
-    return jnp.where(mixes, jnp.nan, gram)
+    return found, fraction
 
 
 def gradient_covariance(
@@ -60,11 +103,16 @@ def gradient_covariance(
     key: Key,
     *,
     num_clusters: int = 10,
+    method: str = "auto",
+    where: Callable[[str], bool] | None = None,
+    chunk_size: int | None = None,
+    precision: str = "highest",
 ) -> ProbeResult:
     """Measures interference: cosines between per-example gradients, clustered.
 
     Args:
-      loss_fn, params, batch, key: as `gradient_gram`.
+      loss_fn, params, batch, key, method, where, chunk_size, precision: as
+        `gradient_gram`.
       num_clusters: of the k-means that orders rows and columns (the paper: the number
         of latent states).
 
@@ -72,9 +120,13 @@ def gradient_covariance(
       scalars: gradients/mean_cosine, mean_abs_cosine, min_cosine, negative_share
         (cosine < 0), interference_share (cosine < -.1), all over i != j;
         effective_rank (exp of the entropy of the normalised eigenvalues of C);
-        zero_share (examples without gradient: their cosines are 0); mean_norm; finite
-        (where 0, the others are NaN).
-      arrays: cosine [N, N], order [N] (rows by cluster), norm [N].
+        fisher_srank (least number of eigenvalues of the empirical Fisher, 1/N sum
+        g_i g_i^T, that make up .99 of their sum); gradient_sparsity (share of examples
+        without gradient: their cosines are 0); mean_norm; structured_fraction (as
+        `gradient_gram`); finite (where 0, the others are NaN).
+      arrays: cosine [N, N], order [N] (rows by cluster), norm [N], second_moment [N]
+        (eigenvalues of the empirical Fisher, the uncentred second moment, descending;
+        its other P - N are 0).
 
     Raises:
       ValueError: as `gradient_gram`, or more clusters than examples.
@@ -87,32 +139,43 @@ def gradient_covariance(
             f"num_clusters: expected 1 to N = {n}, the examples; got {num_clusters}."
         )
     key_loss, key_order = jax.random.split(key)
-    gram = gradient_gram(loss_fn, params, batch, key_loss)
-    norm = jnp.sqrt(jnp.maximum(jnp.diagonal(gram), 0.0))
+    options = dict(where=where, chunk_size=chunk_size, precision=precision)
+    products, fraction = _gram(loss_fn, params, batch, key_loss, method, **options)
+    norm = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
     scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
-    cosine = gram * scale[:, None] * scale[None, :]
+    cosine = products * scale[:, None] * scale[None, :]
 
     off_diagonal = ~jnp.eye(n, dtype=bool)
 
     def mean(values):
         return jnp.sum(jnp.where(off_diagonal, values, 0.0)) / (n * (n - 1))
 
-    spectrum = jnp.maximum(jnp.linalg.eigvalsh(cosine), 0.0)
-    share = spectrum / jnp.maximum(jnp.sum(spectrum), jnp.finfo(spectrum.dtype).tiny)
-    entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(share), 0.0))
+    second_moment = _eigenvalues(products) / n
     scalars = {
         "mean_cosine": mean(cosine),
         "mean_abs_cosine": mean(jnp.abs(cosine)),
         "min_cosine": jnp.min(jnp.where(off_diagonal, cosine, jnp.inf)),
         "negative_share": mean(cosine < 0),
         "interference_share": mean(cosine < -0.1),
-        "effective_rank": jnp.exp(entropy),
-        "zero_share": jnp.mean(norm == 0),
+        "effective_rank": ranks.effective_rank(_eigenvalues(cosine)),
+        "fisher_srank": ranks.srank(second_moment),
+        "gradient_sparsity": jnp.mean(norm == 0),
         "mean_norm": jnp.mean(norm),
+        "structured_fraction": fraction,
     }
     order = cluster_order(cosine, key_order, num_clusters)
-    arrays = {"cosine": cosine, "order": order, "norm": norm}
-    return report("gradients", scalars, arrays, gram)
+    arrays = {
+        "cosine": cosine,
+        "order": order,
+        "norm": norm,
+        "second_moment": second_moment,
+    }
+    return report("gradients", scalars, arrays, products)
+
+
+def _eigenvalues(matrix: jax.Array) -> jax.Array:
+    """Of a positive semi-definite matrix, descending, rounding below 0 taken away."""
+    return jnp.maximum(jnp.linalg.eigvalsh(matrix), 0.0)[::-1]
 
 
 def cluster_order(points: jax.Array, key: Key, num_clusters: int) -> jax.Array:

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax.probes import checks
+from plasticity_jax.probes.operators import ComposedLoss
 from plasticity_jax.trees import as_float
-from plasticity_jax.types import Key, LossFn, PyTree
+from plasticity_jax.types import Key, PyTree
 
 
 def landscape(
     apply_fn: Callable, params: PyTree, inputs: PyTree, key: Key
-) -> tuple[LossFn, PyTree]:
+) -> tuple[ComposedLoss, PyTree]:
     """Returns (loss_fn, batch) of l(theta) = sum_o [f(X) - sg(f_0(X) + eps)]^2.
 
     eps ~ N(0, 1) is drawn from `key`: keep the key to keep the task. The sum runs over
@@ -33,9 +34,8 @@ def landscape(
     noise = jax.random.normal(key, outputs.shape, outputs.dtype)
     batch = (inputs, jax.lax.stop_gradient(outputs + noise))
 
-    def loss_fn(params, batch, key):
-        del key
-        inputs, targets = batch
-        return jnp.sum(jnp.square(apply_fn(params, inputs) - targets), axis=-1)
-
+    loss_fn = ComposedLoss(
+        outputs_fn=lambda params, batch, key: apply_fn(params, batch[0]),
+        losses_fn=lambda outputs, batch: jnp.sum(jnp.square(outputs - batch[1]), -1),
+    )
     return loss_fn, batch

@@ -1,20 +1,35 @@
-"""What hidden units do: dormant, dead, and how many directions they span."""
+"""What hidden units do: dormant, dead, saturated, and how many directions they span."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax.checks import one_of, within
 from plasticity_jax.probes import checks
+from plasticity_jax.probes.ranks import from_singular_values, singular_values
 from plasticity_jax.probes.result import report
 from plasticity_jax.trees import as_float
 from plasticity_jax.types import ProbeResult, PyTree
 
 DORMANT_THRESHOLDS = (0.0, 0.025, 0.1)
+# Positive exactly where the pre-activation is, and close to linear there.
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "crelu")
+SATURATED = {
+    "tanh": lambda h: jnp.abs(h) > 0.99,
+    "sigmoid": lambda h: (h < 0.01) | (h > 0.99),
+}
 
 
 def representation(
-    features_fn: Callable, params: PyTree, inputs: PyTree
+    features_fn: Callable,
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    activation: str = "relu",
+    linearised_threshold: float = 0.9,
+    precision: str = "highest",
 ) -> ProbeResult:
     """Measures hidden activations on a batch of inputs.
 
@@ -22,57 +37,106 @@ def representation(
       features_fn: (params, inputs) -> {layer: activations [N, ..., units]} after the
         nonlinearity, shallow to deep; the last is the penultimate layer F [n, d] (a
         function that is jitted itself comes back with its names sorted). A
-        convolution's unit is a channel, averaged over space.
+        convolution's unit is a channel, averaged over space; in F, one of d features a
+        position. The head is left out.
       params: of the network.
       inputs: leading axis N.
+      activation: the nonlinearity: relu, leaky_relu, elu, gelu, silu or crelu (for
+        linearised_fraction), tanh or sigmoid (for saturated_fraction), or other.
+      linearised_threshold: the share of examples from which a unit counts.
+      precision: of matrix products inside `features_fn`.
 
     Returns:
-      scalars, under representation/:
-        dormant_fraction_<tau>: units whose mean |h| is at most tau times the layer's
-          mean, pooled over units; ..._by_layer: the mean over layers instead.
-        dead_fraction: units exactly 0 on all N examples, pooled.
-        active_fraction: share of (example, unit) pairs above 0, pooled.
-        feature_rank: singular values of F with s / sqrt(n) > .01 (2204.09560).
-        srank: least k with sum of the k largest s >= .99 of all (2010.14498).
-        effective_rank: exp entropy of s / sum s (Roy and Vetterli 2007).
-        stable_rank: |F|_F^2 / |F|_2^2.
-        participation_ratio: (sum s^2)^2 / sum s^4.
-        feature_norm: mean L2 norm of a row of F; num_examples: n; finite.
-      arrays: singular_values [min(n, d)], and score/<layer> [units]: mean |h| over the
-        layer's mean.
+      scalars, under representation/. Shares of units, in [0, 1], pooled over all units;
+      <name>_by_layer is the mean over layers of each layer's share instead:
+        dormant_fraction_<tau>: mean |h| is at most tau times the layer's mean, tau in
+          0, .025, .1; an all-dead layer is dormant.
+        dead_fraction: exactly 0 on all n examples.
+        linearised_fraction: above 0 on at least `linearised_threshold` of examples (and
+          positions), where the unit is linear: rectifiers only.
+        saturated_fraction: share of (example, unit) pairs with |h| > .99 (tanh), or
+          h < .01 or > .99 (sigmoid): these two only.
+        active_fraction: share of (example, unit) pairs above 0.
+      Of F, with singular values s:
+        feature_rank, srank, approximate_rank, effective_rank, stable_rank,
+          participation_ratio: see `probes/ranks.py`.
+        rank_limited: 1 where n < d: ranks cannot exceed n, compare at equal n only.
+        feature_norm: mean L2 norm of a row; feature_variance: mean over features of
+          the variance over examples (divisor n).
+        num_examples: n, what dead_fraction and the ranks depend on.
+      finite: 0 where an activation or a scalar is not; the others are NaN then.
+      arrays: singular_values [min(n, d)]; score/<layer> [units], mean |h| over the
+        layer's mean; active/<layer> [units], share of examples above 0.
 
     Raises:
-      ValueError: no layer, or leading axes that differ.
+      ValueError: no layer, layers without a units axis, leading axes that differ from
+        the inputs', an unknown activation, a threshold outside [0, 1].
 
-    Source: arXiv 2302.12902 (dormant); the others as marked.
+    Source: arXiv 2302.12902 (dormant), 2402.18762 (linearised: the idea; the threshold
+      is a later codebase's), 2310.07418 (active).
+
+    Cost: one forward pass and one singular value decomposition.
     """
-    checks.num_examples(inputs)
-    with jax.default_matmul_precision("highest"):
-        layers = features_fn(params, inputs)
+    one_of("activation", activation, (*RECTIFIERS, *SATURATED, "other"))
+    within(0, 1, linearised_threshold=linearised_threshold)
+    with jax.default_matmul_precision(precision):
+        layers = features_fn(_in_float32(params), inputs)
+    n = _check_layers(inputs, layers)
+    layers = {name: as_float(h) for name, h in layers.items()}
+    units = {name: h.reshape(-1, h.shape[-1]) for name, h in layers.items()}
+    scores = {name: _score(h) for name, h in units.items()}
+
+    scalars = {}
+    for tau in DORMANT_THRESHOLDS:
+        dormant = {name: score <= tau for name, score in scores.items()}
+        scalars |= _both(f"dormant_fraction_{tau:g}", dormant)
+    dead = {name: jnp.all(h == 0, axis=0) for name, h in units.items()}
+    active = {name: jnp.mean(h > 0, axis=0) for name, h in units.items()}
+    scalars |= _both("dead_fraction", dead) | _both("active_fraction", active)
+    if activation in RECTIFIERS:
+        linear = {name: _linear(h, linearised_threshold) for name, h in units.items()}
+        scalars |= _both("linearised_fraction", linear)
+    if activation in SATURATED:
+        pairs = {name: SATURATED[activation](h) for name, h in units.items()}
+        shares = {name: jnp.mean(pair, axis=0) for name, pair in pairs.items()}
+        scalars |= _both("saturated_fraction", shares)
+
+    features = list(layers.values())[-1].reshape(n, -1)
+    s = singular_values(features)
+    scalars |= from_singular_values(s, n)
+    scalars["rank_limited"] = jnp.float32(n < features.shape[1])
+    scalars["feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=1))
+    scalars["feature_variance"] = jnp.mean(jnp.var(features, axis=0))
+    scalars["num_examples"] = jnp.float32(n)
+    arrays = {"singular_values": s}
+    arrays |= {f"score/{name}": score for name, score in scores.items()}
+    arrays |= {f"active/{name}": share for name, share in active.items()}
+    return report("representation", scalars, arrays, (layers, scalars))
+
+
+def _in_float32(params: PyTree) -> PyTree:
+    # Nothing is differentiated here, so what is not floating point may stay.
+    def cast(leaf):
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return as_float(leaf) if floating else leaf
+
+    return jax.tree.map(cast, params)
+
+
+def _check_layers(inputs: PyTree, layers: dict[str, jax.Array]) -> int:
+    """Returns n, or refuses what is not {layer: [n, ..., units]}."""
     if not layers:
         raise ValueError(
             "features_fn: expected {layer: activations} with at least one layer; got "
             "none. Does the network record its hidden layers?"
         )
-    layers = {name: as_float(h) for name, h in layers.items()}
-    n = checks.num_examples(layers, minimum=1)
-    units = {name: h.reshape(-1, h.shape[-1]) for name, h in layers.items()}
-    scores = {name: _score(h) for name, h in units.items()}
-
-    scalars = _dormancy(scores)
-    dead = jnp.concatenate([jnp.all(h == 0, axis=0) for h in units.values()])
-    scalars["dead_fraction"] = jnp.mean(dead)
-    active = jnp.concatenate([jnp.mean(h > 0, axis=0) for h in units.values()])
-    scalars["active_fraction"] = jnp.mean(active)
-
-    features = list(layers.values())[-1].reshape(n, -1)
-    scalars |= ranks(features)
-    scalars["feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=1))
-    scalars["num_examples"] = jnp.float32(n)
-    singular_values = _singular_values(features)
-    arrays = {"singular_values": singular_values}
-    arrays |= {f"score/{name}": score for name, score in scores.items()}
-    return report("representation", scalars, arrays, layers)
+    shapes = {name: jnp.shape(h) for name, h in layers.items()}
+    if any(len(shape) < 2 or 0 in shape for shape in shapes.values()):
+        raise ValueError(
+            "features_fn: expected activations [N, ..., units] with at least one unit; "
+            f"got shapes {shapes}."
+        )
+    return checks.num_examples({"inputs": inputs, "features": layers})
 
 
 def _score(h: jax.Array) -> jax.Array:
@@ -81,42 +145,16 @@ def _score(h: jax.Array) -> jax.Array:
     return magnitude / (jnp.mean(magnitude) + 1e-9)
 
 
-def _dormancy(scores: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    pooled = jnp.concatenate(list(scores.values()))
-    found = {}
-    for tau in DORMANT_THRESHOLDS:
-        name = f"dormant_fraction_{tau:g}"
-        found[name] = jnp.mean(pooled <= tau)
-        by_layer = [jnp.mean(score <= tau) for score in scores.values()]
-        found[f"{name}_by_layer"] = jnp.mean(jnp.stack(by_layer))
-    return found
+def _linear(h: jax.Array, threshold: float) -> jax.Array:
+    # Counts, because a share of 9 in 10 may round to less than .9.
+    least = math.ceil(threshold * len(h) - 1e-6)
+    return jnp.sum(h > 0, axis=0) >= least
 
 
-def ranks(features: jax.Array) -> dict[str, jax.Array]:
-    """Returns the five ranks of features [n, d]; definitions in `representation`.
-
-    A matrix of zeros has rank 0 by every one of them.
-    """
-    s = _singular_values(features)
-    tiny = jnp.finfo(s.dtype).tiny
-    total = jnp.sum(s)
-    p = s / jnp.maximum(total, tiny)
-    # The least k: the sums that fall short of the threshold, and one more.
-    srank = jnp.sum(jnp.cumsum(s) < 0.99 * total) + 1
-    entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0))
-    p = jnp.square(s / jnp.maximum(s[0], tiny))  # relative: s^4 would overflow
-    found = {
-        "feature_rank": jnp.sum(s / jnp.sqrt(len(features)) > 0.01),
-        "srank": srank,
-        "effective_rank": jnp.exp(entropy),
-        "stable_rank": jnp.sum(p),
-        "participation_ratio": jnp.sum(p) ** 2 / jnp.maximum(jnp.sum(p**2), tiny),
-    }
+def _both(name: str, units: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Averages {layer: [units]} over all units, and over layers."""
+    by_layer = jnp.stack([jnp.mean(values) for values in units.values()])
     return {
-        name: jnp.where(total > 0, value, 0).astype(s.dtype)
-        for name, value in found.items()
+        name: jnp.mean(jnp.concatenate(list(units.values()))),
+        f"{name}_by_layer": jnp.mean(by_layer),
     }
-
-
-def _singular_values(features: jax.Array) -> jax.Array:
-    return jnp.linalg.svd(features, compute_uv=False)

@@ -50,12 +50,12 @@ class Checkpoints:
         torn = {}
         for updates in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._read(updates)
+                num_rows, tree = read(self._folder, updates)
             except Exception as error:  # Orbax raises many kinds for a torn file
                 torn[updates] = first_line(error)
                 continue
             self._set_aside(torn, updates)
-            return found
+            return updates, num_rows, tree
         if torn:
             raise RecordsError(
                 f"no checkpoint in {self._folder} can be read: {torn}. Restore one "
@@ -80,15 +80,22 @@ class Checkpoints:
         """Ends Orbax's threads."""
         self._manager.close()
 
-    def _read(self, updates: int) -> tuple[int, int, dict]:
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
-        )
-        found = self._manager.restore(updates, args=items)
-        tree, meta = _unpack(found["state"]), found["meta"]
-        if _digest(tree) != meta["digest"]:
-            raise ValueError("its arrays are not those that were saved")
-        return updates, meta["num_rows"], tree
+
+def read(folder: Path, updates: int) -> tuple[int, dict]:
+    """Reads one checkpoint and writes nothing. Returns (num_rows, tree).
+
+    Raises:
+      Exception: of many kinds, where it is missing, torn or altered.
+    """
+    items = ocp.args.Composite(
+        state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
+    )
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        found = checkpointer.restore(folder / str(updates), args=items)
+    tree, meta = _unpack(found["state"]), found["meta"]
+    if _digest(tree) != meta["digest"]:
+        raise ValueError("its arrays are not those that were saved")
+    return meta["num_rows"], tree
 
 
 # Orbax refuses arrays without entries: their shape is stored under a marked name.

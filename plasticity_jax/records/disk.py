@@ -34,8 +34,8 @@ from plasticity_jax.records.files import (
     to_lines,
     write_json,
 )
+from plasticity_jax.records.reading import FORK, forked_at, own_references
 
-FORK = "forked_from.json"
 _ARRAYS = re.compile(r".+_(\d{9,})(\.tmp)?\.npz")
 _FULL = 1 << 20  # bytes left at which a disk counts as full
 
@@ -107,7 +107,7 @@ class DiskRecords:
         found = self._checkpoints.restore_newest()
         if found is None:
             saves = [row for row in self._timing() if row.get("phase") == "save"]
-            if saves and self._forked_at() < 0:
+            if saves and forked_at(self.workdir) < 0:
                 raise RecordsError(
                     f"{self.workdir} has lost its checkpoints. Restore them from a "
                     "copy, or delete the folder to start afresh."
@@ -117,9 +117,7 @@ class DiskRecords:
         updates, num_rows, tree = found
         self._cut(updates, num_rows)
         self._saved = updates
-        if updates <= self._forked_at():
-            tree.pop("references", None)
-        return updates, tree
+        return updates, own_references(self.workdir, updates, tree)
 
     def write(self, rows: list[dict], arrays: dict[str, dict]) -> None:
         """Adds the rows of one update count, and each probe's arrays."""
@@ -181,11 +179,6 @@ class DiskRecords:
 
     def _timing(self) -> list[dict]:
         return read_rows(self.workdir / "timing.jsonl")
-
-    def _forked_at(self) -> int:
-        """The update count at which this run left the one it forked from; else -1."""
-        path = self.workdir / FORK
-        return read_json(path, dict)["updates"] if path.exists() else -1
 
     def _write_tensorboard(self, rows: list[dict]) -> None:
         with self._guard("tensorboard"):

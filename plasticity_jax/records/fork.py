@@ -4,13 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
-from plasticity_jax.records.disk import FORK
 from plasticity_jax.records.files import (
     RecordsError,
     first_line,
     read_json,
     write_json,
 )
+from plasticity_jax.records.reading import FORK
 
 
 def fork(source: str | os.PathLike, workdir: str | os.PathLike) -> bool:

@@ -27,7 +27,7 @@ def test_gram_equals_gradients_taken_one_by_one():
     for i in range(6):
         gradient = jax.grad(lambda p, i=i: loss_fn(p, x[i : i + 1], None)[0])(params)
         rows.append(np.concatenate([g.ravel() for g in jax.tree.leaves(gradient)]))
-    got = probes.gradient_gram(loss_fn, params, x, None)
+    got = probes.gradient_gram(loss_fn, params, x, None).arrays["gram"]
     np.testing.assert_allclose(got, np.array(rows) @ np.array(rows).T, rtol=1e-4)
 
 
@@ -53,7 +53,7 @@ def test_covariance_of_a_case_by_hand():
         "min_cosine": -1,
         "negative_share": 4 / 20,
         "interference_share": 4 / 20,
-        "zero_share": 1 / 5,
+        "gradient_sparsity": 1 / 5,
         "mean_norm": 11 / 5,
         # eigenvalues 3 and 1: shares 3/4 and 1/4
         "effective_rank": np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25)),

@@ -1,4 +1,4 @@
-"""The Hessian of a mean loss: products, and its spectrum by Lanczos quadrature."""
+"""The spectrum of a mean loss's Hessian, by stochastic Lanczos quadrature."""
 
 from collections.abc import Callable
 
@@ -6,80 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from plasticity_jax.checks import at_least
+from plasticity_jax import trees
+from plasticity_jax.checks import above_zero, at_least, within
 from plasticity_jax.probes import checks
+from plasticity_jax.probes.lanczos import tridiagonalise
+from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
-
-
-def hvp(loss_fn: LossFn, params: PyTree, batch: PyTree, key: Key) -> Callable:
-    """Returns v -> H v, H the Hessian of the *mean* loss over the batch.
-
-    Forward over reverse: about twice the cost of a gradient.
-
-    Args:
-      loss_fn: (params, batch, key) -> losses [N], unreduced.
-      params: where to differentiate, P entries in all.
-      batch: leading axis N.
-      key: passed to `loss_fn`.
-
-    Returns:
-      A function from a pytree like `params` to another.
-
-    Raises:
-      ValueError: reduced losses, unequal leading axes, parameters not floating.
-
-    Source: Pearlmutter 1994.
-    """
-    params = checks.float_params(params)
-    n = checks.num_examples(batch)
-    checks.unreduced(loss_fn, params, batch, key, n)
-    gradient = jax.grad(lambda params: jnp.mean(loss_fn(params, batch, key)))
-
-    def product(vector: PyTree) -> PyTree:
-        vector = jax.tree.map(lambda v, p: v.astype(p.dtype), vector, params)
-        with jax.default_matmul_precision("highest"):
-            return jax.jvp(gradient, (params,), (vector,))[1]
-
-    return product
-
-
-def lanczos(matvec: Callable, start: jax.Array, num_steps: int):
-    """Tridiagonalises a symmetric operator, re-orthogonalising fully, twice.
-
-    Stops early where the Krylov space is exhausted: from there on the off-diagonal is
-    0 and the diagonal repeats its first entry, which lies inside the spectrum, so no
-    extreme value is invented.
-
-    Args:
-      matvec: [P] -> [P].
-      start: [P], any nonzero vector.
-      num_steps: M, at most P.
-
-    Returns:
-      (diagonal [M], off-diagonal [M]: entry m couples m and m + 1).
-    """
-    tolerance = max(10, num_steps) * jnp.finfo(start.dtype).eps
-    basis = jnp.zeros((num_steps, start.size), start.dtype)
-    first = start / jnp.linalg.norm(start)
-
-    def step(carry, m):
-        basis, vector, alive, scale = carry
-        basis = basis.at[m].set(vector)
-        product = matvec(vector)
-        alpha = jnp.vdot(vector, product)
-        scale = jnp.maximum(scale, jnp.linalg.norm(product))
-        for _ in range(2):
-            product = product - (basis @ product) @ basis
-        beta = jnp.linalg.norm(product)
-        go_on = alive & (beta > tolerance * scale)
-        beta = jnp.where(go_on, beta, 0.0)
-        vector = jnp.where(go_on, product / jnp.where(go_on, beta, 1.0), 0.0)
-        return (basis, vector, go_on, scale), (alpha, beta, alive)
-
-    carry = (basis, first, jnp.array(True), jnp.zeros((), start.dtype))
-    _, (alphas, betas, alive) = jax.lax.scan(step, carry, jnp.arange(num_steps))
-    return jnp.where(alive, alphas, alphas[0]), betas
 
 
 def hessian_spectrum(
@@ -90,7 +23,12 @@ def hessian_spectrum(
     *,
     num_steps: int = 90,
     num_draws: int = 4,
+    passes: int = 1,
+    where: Callable[[str], bool] | None = None,
+    chunk_size: int | None = None,
+    epsilon: float = 1e-2,
     num_grid: int = 10_000,
+    precision: str = "highest",
 ) -> ProbeResult:
     """Estimates the spectral density of the mean loss's Hessian.
 
@@ -106,6 +44,10 @@ def hessian_spectrum(
       key: start vectors, and passed to `loss_fn`.
       num_steps: M, Lanczos steps; at most P are taken.
       num_draws: K start vectors.
+      passes: of re-orthogonalisation: 1, or 2 where small eigenvalues beside huge ones
+        matter.
+      where, chunk_size, precision: as `hvp`; with `where`, P counts what it accepts.
+      epsilon: of the epsilon-rank, in units of the eigenvalues.
       num_grid: G points of the density.
 
     Returns:
@@ -113,42 +55,51 @@ def hessian_spectrum(
         negative_mass (share of eigenvalues below 0 by more than M eps max |lambda|),
         negative_energy (their share of the sum of |lambda|), trace (its estimate),
         effective_rank (exp of the entropy of |lambda| under the measure),
+        epsilon_rank (number of eigenvalues with |lambda| > epsilon, arXiv 2509.22335),
         residual_max (largest Ritz residual of the two extremes, same units as lambda),
         finite (0 or 1; where 0, the others are NaN).
       arrays: nodes, weights (sum 1 a draw), residuals [K, M]; grid, density (mean over
         draws, integrates to 1), density_spread (standard deviation over draws) [G].
 
     Raises:
-      ValueError: as `hvp`, or a count below 1.
+      ValueError: as `hvp`, a count below 1, a basis larger than the device's memory.
 
     Source: Ghorbani et al. 2019, arXiv 1901.10159.
-    Cost: K M Hessian-vector products and an [M, P] basis.
+    Cost: K M Hessian-vector products and, one draw at a time, an [M, P] basis.
     """
     at_least(1, num_steps=num_steps, num_draws=num_draws)
     at_least(2, num_grid=num_grid)
+    within(1, 2, passes=passes)
+    above_zero(epsilon=epsilon)
     key_loss, key_draws = jax.random.split(key)
-    params = checks.float_params(params)
-    product = hvp(loss_fn, params, batch, key_loss)
-    flat, unravel = ravel_pytree(params)
+    selected = trees.select(checks.float_params(params), where)
+    flat, unravel = ravel_pytree(selected)
     num_steps = min(num_steps, flat.size)
-
-    def matvec(vector):
-        return ravel_pytree(product(unravel(vector)))[0]
+    checks.fits(
+        num_steps * flat.nbytes,
+        f"The Lanczos basis of {num_steps} steps x {flat.size:,} parameters",
+        "Take fewer steps (num_steps), or a part of the parameters (where).",
+    )
 
     def draw(key):
+        product = hvp(
+            loss_fn, params, batch, key_loss,
+            where=where, chunk_size=chunk_size, precision=precision,
+        )  # fmt: skip
         start = jax.random.normal(key, flat.shape, flat.dtype)
-        alphas, betas = lanczos(matvec, start, num_steps)
+        matvec = lambda vector: ravel_pytree(product(unravel(vector)))[0]
+        alphas, betas = tridiagonalise(matvec, start, num_steps, passes)
         off_diagonal = jnp.diag(betas[:-1], 1)
         matrix = jnp.diag(alphas) + off_diagonal + off_diagonal.T
         nodes, vectors = jnp.linalg.eigh(matrix)
         return nodes, vectors[0] ** 2, betas[-1] * jnp.abs(vectors[-1])
 
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision(precision):
         draws = jax.lax.map(draw, jax.random.split(key_draws, num_draws))
-    return _summarise(*draws, flat.size, num_grid)
+    return _summarise(*draws, flat.size, epsilon, num_grid)
 
 
-def _summarise(nodes, weights, residuals, num_params, num_grid) -> ProbeResult:
+def _summarise(nodes, weights, residuals, num_params, epsilon, num_grid):
     top, bottom = jnp.max(nodes), jnp.min(nodes)
     width = jnp.sqrt(1e-5 * jnp.maximum(1.0, top - bottom))
     # No narrower than the grid can show: peaks between its points would be lost.
@@ -163,15 +114,17 @@ def _summarise(nodes, weights, residuals, num_params, num_grid) -> ProbeResult:
     entropy = jnp.log(total) - jnp.sum(mass * logs) / total
     # Below the arithmetic's own noise a sign means nothing: the bulk often sits at 0.
     noise = nodes.shape[1] * jnp.finfo(nodes.dtype).eps * jnp.max(magnitude)
+    count = lambda which: jnp.mean(jnp.sum(weights * which, axis=1))
     scalars = {
         "lambda_max": top,
         "lambda_min": bottom,
-        "negative_mass": jnp.mean(jnp.sum(weights * (nodes < -noise), axis=1)),
+        "negative_mass": count(nodes < -noise),
         "negative_energy": jnp.where(
             total > 0, jnp.sum(mass * (nodes < 0)) / total, 0.0
         ),
         "trace": num_params * jnp.mean(jnp.sum(weights * nodes, axis=1)),
         "effective_rank": jnp.where(total > 0, jnp.exp(entropy), 0.0),
+        "epsilon_rank": num_params * count(magnitude > epsilon),
         "residual_max": jnp.max(residuals[:, jnp.array([0, -1])]),
     }
     arrays = {

@@ -1,0 +1,89 @@
+"""The empirical neural tangent kernel: inner products of the outputs' gradients."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from plasticity_jax import trees
+from plasticity_jax.checks import one_of
+from plasticity_jax.probes import checks, ranks
+from plasticity_jax.probes.gram import gram
+from plasticity_jax.probes.result import report
+from plasticity_jax.types import ProbeResult, PyTree
+
+OUTPUTS = ("trace", "full")
+
+
+def empirical_ntk(
+    apply_fn: Callable,
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    outputs: str = "trace",
+    method: str = "auto",
+    where: Callable[[str], bool] | None = None,
+    chunk_size: int | None = None,
+    precision: str = "highest",
+) -> ProbeResult:
+    """Measures inner products of output gradients at the current parameters.
+
+    Args:
+      apply_fn: (params, inputs) -> outputs [N, ...], O numbers an example; row i
+        depends on input i alone.
+      params: P entries in all.
+      inputs: leading axis N, at least 2.
+      outputs: `trace`: sum_o <df_o(x_i), df_o(x_j)>; `full`: every pair of outputs.
+      method, where, chunk_size, precision: as `gradient_gram`.
+
+    Returns:
+      scalars: ntk/effective_rank (exp of the entropy of the normalised eigenvalues of
+        the trace kernel; it falls where inputs become alike), ntk/mean_cosine (its
+        off-diagonal entries over the roots of the diagonal's, mean), ntk/trace (sum of
+        its diagonal / N), ntk/structured_fraction, ntk/finite.
+      arrays: kernel [N, N], or [N, N, O, O] with outputs=`full`.
+
+    Raises:
+      ValueError: N < 2, parameters not float, unknown names, outputs that do not have
+        one row an input.
+
+    Source: Jacot et al. 2018, arXiv 1806.07572; its rank: arXiv 2402.18762.
+    Cost: as `gradient_gram` with O times the backward passes; `full` as if there were
+      N O examples.
+    """
+    one_of("outputs", outputs, OUTPUTS)
+    params = checks.float_params(params)
+    n = checks.num_examples(inputs, minimum=2)
+    shape = jax.eval_shape(apply_fn, params, inputs).shape
+    if not shape or shape[0] != n:
+        raise ValueError(
+            f"apply_fn: expected outputs [{n}, ...], one row an input; got {shape}."
+        )
+
+    def compute(params, inputs):
+        selected = trees.select(params, where)
+
+        def one_output(selected, example):
+            alone = jax.tree.map(lambda x: x[None], example)
+            return apply_fn(trees.fill(selected, params), alone).ravel()
+
+        return gram(
+            one_output, selected, inputs, n, method, chunk_size,
+            pairs_of_outputs=outputs == "full",
+        )  # fmt: skip
+
+    with jax.default_matmul_precision(precision):
+        kernel, _, fraction = jax.jit(compute)(params, inputs)
+    trace = kernel if outputs == "trace" else jnp.trace(kernel, axis1=2, axis2=3)
+    norm = jnp.sqrt(jnp.maximum(jnp.diagonal(trace), 0.0))
+    scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
+    cosine = trace * scale[:, None] * scale[None, :]
+    alike = jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0.0, cosine)) / (n * (n - 1))
+    spectrum = jnp.maximum(jnp.linalg.eigvalsh(trace), 0.0)[::-1]
+    scalars = {
+        "effective_rank": ranks.effective_rank(spectrum),
+        "mean_cosine": alike,
+        "trace": jnp.trace(trace) / n,
+        "structured_fraction": fraction,
+    }
+    return report("ntk", scalars, {"kernel": kernel}, kernel)
