@@ -71,6 +71,7 @@ class Conv(nn.Module):
         if impl == "auto":
             impl = "gemm" if jax.default_backend() == "cpu" else "lax"
         checks.one_of("conv_impl", impl, ("gemm", "lax"))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
         convolve = _gemm_conv if impl == "gemm" else _lax_conv
         return convolve(x, kernel, self.stride, self.padding) + bias
 

@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from plasticity_jax import probes
 from plasticity_jax.networks import MLP
+from plasticity_jax.trees import path_name
 
 
 @pytest.fixture(autouse=True)
@@ -48,16 +49,6 @@ def quadratic(eigenvalues, dtype=jnp.float64):
         return 0.5 * params @ matrix @ params + 0 * batch
 
     return loss_fn, jnp.ones(size, dtype), jnp.zeros(2, dtype)
-
-
-@pytest.mark.parametrize("norm", ["none", "layer"])
-def test_hvp_equals_the_dense_product(norm):
-    loss_fn, params, batch = mlp_problem(norm)
-    flat, unravel = ravel_pytree(params)
-    vector = jax.random.normal(jax.random.key(5), flat.shape, flat.dtype)
-    got = probes.hvp(loss_fn, params, batch, None)(unravel(vector))
-    want = dense_hessian(loss_fn, params, batch) @ vector
-    np.testing.assert_allclose(ravel_pytree(got)[0], want, rtol=1e-8, atol=1e-10)
 
 
 def test_all_lanczos_steps_give_the_dense_spectrum():
@@ -144,13 +135,54 @@ def test_density_integrates_to_one_whatever_the_outliers(outlier):
     np.testing.assert_allclose(mass, 1, rtol=1e-3)
 
 
-def test_what_is_not_finite_is_nan_throughout():
-    scalars, _ = probes.hessian_spectrum(
-        lambda p, b, k: jnp.sum(p**2) * b, jnp.ones(4), jnp.array([1.0, jnp.nan]),
-        jax.random.key(0), num_steps=3, num_draws=1,
-    )  # fmt: skip
+def test_what_is_not_finite_is_nan_throughout_and_said():
+    with pytest.warns(RuntimeWarning, match="hessian: met a NaN"):
+        scalars, _ = probes.hessian_spectrum(
+            lambda p, b, k: jnp.sum(p**2) * b, jnp.ones(4), jnp.array([1.0, jnp.nan]),
+            jax.random.key(0), num_steps=3, num_draws=1,
+        )  # fmt: skip
     assert scalars.pop("hessian/finite") == 0
     assert all(np.isnan(value) for value in scalars.values())
+
+
+def test_the_epsilon_rank_counts_eigenvalues_of_either_sign():
+    eigenvalues = [-3.0] * 4 + [1e-3] * 20 + [0.5] * 6
+    loss_fn, params, batch = quadratic(eigenvalues)
+    for epsilon, want in ((1e-2, 10), (1.0, 4), (1e-4, 30)):
+        scalars, _ = probes.hessian_spectrum(
+            loss_fn, params, batch, jax.random.key(0),
+            num_steps=3, num_draws=400, epsilon=epsilon,
+        )  # fmt: skip
+        np.testing.assert_allclose(scalars["hessian/epsilon_rank"], want, rtol=0.06)
+
+
+def test_one_layer_has_the_spectrum_of_its_own_block():
+    loss_fn, params, batch = mlp_problem()
+    paths = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(params)]
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    inside = np.repeat([path.startswith("dense_1") for path in paths], sizes)
+    block = dense_hessian(loss_fn, params, batch)[np.ix_(inside, inside)]
+    want = np.linalg.eigvalsh(block)
+    scalars, arrays = probes.hessian_spectrum(
+        loss_fn, params, batch, jax.random.key(0), num_steps=1_000, num_draws=1,
+        where=lambda path: path.startswith("dense_1"),
+    )  # fmt: skip
+    assert arrays["nodes"].shape == (1, inside.sum())
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], want[-1], rtol=1e-8)
+    np.testing.assert_allclose(scalars["hessian/lambda_min"], want[0], atol=1e-8)
+    with pytest.raises(ValueError, match=r"where: no path.*dense_1/kernel"):
+        probes.hvp(loss_fn, params, batch, None, where=lambda path: "densel" in path)
+
+
+def test_a_basis_that_cannot_fit_is_refused_with_its_size():
+    params = jax.ShapeDtypeStruct((10**12,), jnp.float32)
+    with pytest.raises(ValueError, match=r"90 steps x 1,000,000,000,000.*360,000.0 GB"):
+        jax.eval_shape(
+            lambda params: probes.hessian_spectrum(
+                lambda p, b, k: b * p[0], params, jnp.ones(2), jax.random.key(0)
+            ),
+            params,
+        )
 
 
 def test_a_zero_hessian_and_a_single_parameter():
@@ -183,15 +215,7 @@ def test_half_precision_parameters_are_measured_in_float32():
             num_steps=2,
             num_draws=1,
         )
-        half = {"x": jnp.ones(3, jnp.bfloat16)}
-        product = probes.hvp(
-            lambda p, b, k: jnp.sum(1.001 * p["x"] ** 2) + 0 * b,
-            half,
-            jnp.ones(2),
-            None,
-        )(half)
     np.testing.assert_allclose(scalars["hessian/lambda_max"], 2.002, rtol=1e-5)
-    np.testing.assert_allclose(product["x"], 2.002, rtol=1e-5)
 
 
 def test_landscape_is_flat_noise_at_the_current_output():
@@ -209,8 +233,9 @@ def test_landscape_is_flat_noise_at_the_current_output():
     ("params", "batch", "loss_fn", "message"),
     [
         (jnp.ones(2), jnp.ones(3), lambda p, b, k: p.sum(), r"\(3,\), one per example"),
+        (jnp.ones(2), jnp.ones(3), lambda p, b, k: (b, b), r"\(3,\), one per example"),
         (jnp.ones(2, int), jnp.ones(3), lambda p, b, k: b, "floating point"),
-        ({}, jnp.ones(3), lambda p, b, k: b, "at least one array"),
+        ({}, jnp.ones(3), lambda p, b, k: b, "at least one array entry"),
         (jnp.ones(2), (jnp.ones(3), jnp.ones(4)), lambda p, b, k: b[0], "leading axis"),
         (jnp.ones(2), jnp.ones(()), lambda p, b, k: b, "leading axis"),
     ],
