@@ -6,20 +6,29 @@ the config's settings, and returns (measure, prepare) as `types.Probe` wants the
 
 import jax
 
-from plasticity_jax import checks, probes
+from plasticity_jax import checks, probes, types
 
 
 def plasticity(
     frozen_pool: bool,
     *,
+    family: str = "sine",
     num_inputs: int = 256,
     num_targets: int = 10,
     num_steps: int = 2_000,
     batch_size: int = 256,
+    opt_state: str = "fresh",
 ):
-    """The paper's probe task; theta_0 and the fresh network once if the pool allows."""
+    """The paper's probe task; theta_0 and the fresh network once if the pool allows.
+
+    `opt_state`: fresh, or carry, the optimiser's own as it is.
+    """
     budget = dict(num_targets=num_targets, num_steps=num_steps, batch_size=batch_size)
     checks.at_least(2, num_inputs=num_inputs)
+    checks.at_least(1, **budget)
+    checks.one_of("family", family, probes.families.FAMILIES)
+    checks.one_of("opt_state", opt_state, ("fresh", "carry"))
+    budget["family"] = family
 
     def prepare(view, key):
         return probes.plasticity_reference(
@@ -32,9 +41,10 @@ def plasticity(
             against = {"reference": reference}
         else:
             against = {"reference_params": view.initial_params}
+        start = "fresh" if opt_state == "fresh" else view.opt_state
         return probes.plasticity(
             view.apply_fn, view.init_fn, view.tx, view.params,
-            _first(view.inputs, num_inputs), key, **against, **budget,
+            _first(view.inputs, num_inputs), key, opt_state=start, **against, **budget,
         )  # fmt: skip
 
     return measure, prepare if frozen_pool else None
@@ -44,33 +54,101 @@ def hessian(
     frozen_pool: bool,
     *,
     loss: str = "landscape",
+    only: str = "",
     num_examples: int = 256,
     num_steps: int = 90,
     num_draws: int = 4,
+    passes: int = 1,
+    epsilon: float = 1e-2,
 ):
-    """The Hessian's spectrum: how sharp is a new task (or the training loss) here?"""
-    options = dict(num_steps=num_steps, num_draws=num_draws)
+    """The Hessian's spectrum: how sharp is a new task (or the training loss) here?
+
+    `only`: the start of a parameter's path, such as dense_0: its block alone.
+    """
+    options = dict(num_steps=num_steps, num_draws=num_draws, passes=passes)
     checks.at_least(1, **options)
+    options |= dict(epsilon=epsilon, where=_starting_with(only))
     return _on_loss(probes.hessian_spectrum, loss, num_examples, options), None
+
+
+def eigenpairs(
+    frozen_pool: bool,
+    *,
+    loss: str = "landscape",
+    only: str = "",
+    num_examples: int = 256,
+    k: int = 10,
+    which: str = "largest",
+):
+    """The Hessian's extreme eigenvalues; their vectors are not kept."""
+    checks.at_least(1, k=k)
+    checks.one_of("which", which, ("largest", "smallest", "magnitude"))
+    options = dict(k=k, which=which, where=_starting_with(only))
+
+    def values(*args, **options):
+        scalars, arrays = probes.top_eigenpairs(*args, **options)
+        kept = {name: arrays[name] for name in ("values", "residuals")}
+        return types.ProbeResult(scalars, kept)
+
+    return _on_loss(values, loss, num_examples, options), None
+
+
+def trace(
+    frozen_pool: bool,
+    *,
+    loss: str = "landscape",
+    only: str = "",
+    num_examples: int = 256,
+    num_draws: int = 100,
+    relative_error: float = 0.0,
+):
+    """The Hessian's trace, with its standard error."""
+    checks.at_least(2, num_draws=num_draws)
+    options = dict(num_draws=num_draws, relative_error=relative_error)
+    options["where"] = _starting_with(only)
+    return _on_loss(probes.hessian_trace, loss, num_examples, options), None
 
 
 def gradients(
     frozen_pool: bool,
     *,
     loss: str = "training",
+    only: str = "",
     num_examples: int = 256,
     num_clusters: int = 10,
 ):
     """Interference between examples, on the training loss (or a new task's)."""
-    options = dict(num_clusters=num_clusters)
+    options = dict(num_clusters=num_clusters, where=_starting_with(only))
     return _on_loss(probes.gradient_covariance, loss, num_examples, options), None
 
 
-def representation(frozen_pool: bool):
+def ntk(
+    frozen_pool: bool,
+    *,
+    only: str = "",
+    num_examples: int = 256,
+    outputs: str = "trace",
+):
+    """The empirical tangent kernel of the network's outputs."""
+    checks.at_least(2, num_examples=num_examples)
+    checks.one_of("outputs", outputs, ("trace", "full"))
+
+    def measure(view, reference, key):
+        return probes.empirical_ntk(
+            view.apply_fn, view.params, _first(view.inputs, num_examples),
+            outputs=outputs, where=_starting_with(only),
+        )  # fmt: skip
+
+    return measure, None
+
+
+def representation(frozen_pool: bool, *, activation: str = "relu"):
     """Dormant and dead units, ranks of the penultimate features."""
 
     def measure(view, reference, key):
-        return probes.representation(view.features_fn, view.params, view.inputs)
+        return probes.representation(
+            view.features_fn, view.params, view.inputs, activation=activation
+        )
 
     return measure, None
 
@@ -84,13 +162,36 @@ def weights(frozen_pool: bool):
     return measure, None
 
 
+def updates(frozen_pool: bool, *, num_examples: int = 64):
+    """One more update of the optimiser, measured and thrown away; how far it moves the
+    outputs on the probe pool."""
+    checks.at_least(1, num_examples=num_examples)
+
+    def measure(view, reference, key):
+        return probes.updates(
+            view.loss_fn, view.tx, view.params, view.opt_state,
+            _first(view.batch, num_examples), key,
+            apply_fn=view.apply_fn, inputs=view.inputs,
+        )  # fmt: skip
+
+    return measure, None
+
+
 READINGS = {
     "plasticity": plasticity,
     "hessian": hessian,
+    "eigenpairs": eigenpairs,
+    "trace": trace,
     "gradients": gradients,
+    "ntk": ntk,
     "representation": representation,
     "weights": weights,
+    "updates": updates,
 }
+
+
+def _starting_with(path: str):
+    return (lambda name: name.startswith(path)) if path else None
 
 
 def _on_loss(probe, loss: str, num_examples: int, options: dict):

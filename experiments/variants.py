@@ -48,6 +48,7 @@ def small_mlp_on_digits(times: tuple[int, ...]) -> ConfigDict:
         gradients=dict(at=times, loss="training", num_examples=256, num_clusters=10),
         representation=dict(every=1_000),
         weights=dict(every=1_000),
+        updates=dict(every=1_000, num_examples=64),
     )
     return config
 
@@ -64,4 +65,6 @@ def shrink(config: ConfigDict) -> None:
     )
     config.probes.hessian.update(num_examples=32, num_steps=8)
     config.probes.gradients.update(num_examples=32)
-    config.probes.representation.every = config.probes.weights.every = 20
+    config.probes.updates.num_examples = 8
+    for name in ("representation", "weights", "updates"):
+        config.probes[name].every = 20

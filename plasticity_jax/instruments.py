@@ -1,5 +1,6 @@
 """Probes bound to a learner: compiled once, with what they keep from update 0."""
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import jax
@@ -53,8 +54,23 @@ class Instruments:
                     reference = self.references.get(name, {})
                     result = self._measures[name](snapshot, reference, self._keys(name))
                     scalars, arrays[name] = jax.device_get(result)
+                self._warn(scalars, updates)
                 figures |= scalars
         return self._rows(state, updates, figures), arrays, state
+
+    def _warn(self, scalars: dict, updates: int) -> None:
+        """Inside jit a probe cannot say that what it met was not finite."""
+        for name, finite in scalars.items():
+            if name.endswith("/finite") and not finite.all():
+                seeds = [
+                    s for s, f in zip(self._learner.seeds, finite, strict=True) if not f
+                ]
+                warnings.warn(
+                    f"{name.removesuffix('/finite')}: met a NaN or an infinity at "
+                    f"update {updates}, seeds {seeds}; no value is recorded there.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
 
     def _keys(self, name: str) -> jax.Array:
         # The same at every update count: targets, noise and start vectors are paired.

@@ -141,7 +141,9 @@ def test_one_bad_seed_of_two_is_marked_and_the_other_goes_on():
         return state
 
     records = MemoryRecords()
-    loop.run(built._replace(init=poisoned), {}, records, **COUNTS)
+    watched = {"weights": probes()["weights"]}
+    with pytest.warns(RuntimeWarning, match=r"weights: met a NaN.*10, seeds \[1\]"):
+        loop.run(built._replace(init=poisoned), watched, records, **COUNTS)
     last = {row["seed"]: row for row in records.rows if row["updates"] == 60}
     assert last[0]["failed_at"] is None
     assert last[0]["finite"]

@@ -27,6 +27,7 @@ CURATED = {
         "representation/effective_rank",
     ),
     "weights/": ("weights/norm", "weights/distance_from_init"),
+    "updates/": ("updates/effective_learning_rate", "updates/output_churn"),
     "hessian/": (
         "hessian/lambda_min",
         "hessian/negative_mass",
@@ -45,8 +46,6 @@ CURATED = {
         "probe/rho",
         "probe/auc",
     ),
-    "eval/": (),
-    "train/": (),
 }
 # Drawn elsewhere, or constant over a run.
 ELSEWHERE = {
@@ -57,6 +56,10 @@ ELSEWHERE = {
     "probe/unsolved_at_init",
     "probe/num_inputs",
     "representation/num_examples",
+    "representation/rank_limited",
+    "gradients/structured_fraction",
+    "ntk/structured_fraction",
+    "hessian_trace/num_draws",
 }
 LOG_RATIO = 100  # a positive metric that spans more is drawn on a log axis
 
@@ -69,7 +72,7 @@ def names_of(runs: Sequence[Run], prefixes: Sequence[str]) -> list[str]:
     ordered = []
     for prefix in prefixes:
         here = {name for name in found if name.startswith(prefix)}
-        known = [name for name in CURATED[prefix] if name in here]
+        known = [name for name in CURATED.get(prefix, ()) if name in here]
         ordered += known + sorted(here - set(known))
     return ordered
 
@@ -119,15 +122,16 @@ def _plot(name: str, title: str, prefixes: Sequence[str], caption: str) -> Plot:
 INTERNALS = _plot(
     "representation_and_weights",
     "Inside the network: representation and weights",
-    ("representation/", "weights/"),
+    ("representation/", "weights/", "updates/"),
     "What hidden units and weights do over training: units that"
     " never fire (dead) or hardly do (dormant), how many directions the features use"
-    " (ranks), how large the weights are and how far they have moved.",
+    " (ranks), how large the weights are, how far they have moved, and what one more"
+    " update would do.",
 )
 CURVATURE = _plot(
     "curvature_and_interference",
     "Curvature and interference in numbers",
-    ("hessian/", "gradients/"),
+    ("hessian/", "eigenpairs/", "hessian_trace/", "gradients/", "ntk/"),
     "The spectra and heat maps above, reduced to a number a time and averaged over"
     " seeds.",
 )

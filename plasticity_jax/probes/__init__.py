@@ -1,5 +1,6 @@
 """Probes: pure measurements, each returning `ProbeResult(scalars, arrays)`."""
 
+from plasticity_jax.probes import families
 from plasticity_jax.probes.eigenpairs import top_eigenpairs
 from plasticity_jax.probes.gradients import gradient_covariance, gradient_gram
 from plasticity_jax.probes.landscape import landscape
@@ -20,6 +21,7 @@ from plasticity_jax.probes.weights import weights
 __all__ = [
     "ComposedLoss",
     "empirical_ntk",
+    "families",
     "fisher_vp",
     "gauss_newton_vp",
     "gradient_covariance",
