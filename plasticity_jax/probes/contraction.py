@@ -227,10 +227,9 @@ def _bind_tracked(eqn, args, tracked, meet, escape) -> list:
 
 
 def _bind(eqn, args) -> list:
-    params = eqn.primitive.get_bind_params(eqn.params)
-    functions, params = (
-        params if isinstance(params, tuple) else ((), params)
-    )  # jax 0.10
+    bound = eqn.primitive.get_bind_params(eqn.params)
+    # A pair in jax 0.10, keyword arguments alone later.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
     with eqn.ctx.manager:
         outs = eqn.primitive.bind(*functions, *args, **params)
     return outs if eqn.primitive.multiple_results else [outs]

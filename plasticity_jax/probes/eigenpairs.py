@@ -9,7 +9,12 @@ from jax.flatten_util import ravel_pytree
 from plasticity_jax import trees
 from plasticity_jax.checks import one_of, within
 from plasticity_jax.probes import checks
-from plasticity_jax.probes.lanczos import empty_basis, noise_level, orthogonalise
+from plasticity_jax.probes.lanczos import (
+    empty_basis,
+    noise_level,
+    orthogonalise,
+    put,
+)
 from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
@@ -115,40 +120,35 @@ def _project(matvec: Callable, like: jax.Array, key: Key, num_rows: int, width: 
 
     def random(row, basis):
         drawn = jax.random.normal(jax.random.fold_in(key, row), like.shape, like.dtype)
-        drawn = orthogonalise(basis, row, drawn / jnp.linalg.norm(drawn), passes=2)
+        drawn, _ = orthogonalise(basis, row, drawn / jnp.linalg.norm(drawn))
+        drawn, _ = orthogonalise(basis, row, drawn / jnp.linalg.norm(drawn))
         return drawn / jnp.linalg.norm(drawn)
 
-    def append(row, basis, vector):
-        # Past the last row there is no place, and nothing is written.
-        start = jnp.minimum(row, num_rows - 1)
-        old = jax.lax.dynamic_slice_in_dim(basis, start, 1)
-        vector = jnp.where(row < num_rows, vector[None], old)
-        return jax.lax.dynamic_update_slice_in_dim(basis, vector, start, axis=0)
-
     def step(row, carry):
-        basis, matrix, scale = carry
-        product = matvec(basis[row])
-        column = basis @ product
+        basis, window, matrix, scale = carry
+        count = jnp.minimum(row + width, num_rows)
+        product = matvec(window[0])
         scale = jnp.maximum(scale, jnp.linalg.norm(product))
-        rest = orthogonalise(basis, row + width, product, passes=2)
+        rest, column = orthogonalise(basis, count, product)
+        rest, _ = orthogonalise(basis, count, rest)
         beta = jnp.linalg.norm(rest)
-        new = jax.lax.cond(
+        new, beta = jax.lax.cond(
             beta > tolerance * scale,
-            lambda: rest / beta,
-            lambda: random(row + width, basis),
+            lambda: (rest / beta, beta),
+            lambda: (random(count, basis), jnp.zeros_like(beta)),
         )
-        basis = append(row + width, basis, new)
-        column = jnp.where(
-            jnp.arange(len(basis)) < row + width, column, basis @ product
-        )
-        return basis, matrix.at[:, row].set(column), scale
+        full = count == num_rows
+        basis = put(basis, jnp.where(full, len(column), count), new)
+        column = jnp.where(full, column, column.at[count].set(beta))
+        window = jnp.concatenate([window[1:], new[None]])
+        return basis, window, matrix.at[:, row].set(column), scale
 
-    basis = empty_basis(num_rows, like.size, like.dtype)
-    basis = jax.lax.fori_loop(
-        0, width, lambda row, basis: append(row, basis, random(row, basis)), basis
-    )
-    matrix = jnp.zeros((len(basis), num_rows), like.dtype)
-    carry = basis, matrix, jnp.zeros((), like.dtype)
-    basis, matrix, _ = jax.lax.fori_loop(0, num_rows, step, carry)
+    basis, window = empty_basis(num_rows, like.size, like.dtype), []
+    for row in range(width):
+        window.append(random(row, basis))
+        basis = put(basis, row, window[-1])
+    matrix = jnp.zeros((sum(map(len, basis)), num_rows), like.dtype)
+    carry = basis, jnp.stack(window), matrix, jnp.zeros((), like.dtype)
+    basis, _, matrix, _ = jax.lax.fori_loop(0, num_rows, step, carry)
     matrix = matrix[:num_rows]
-    return basis[:num_rows], (matrix + matrix.T) / 2
+    return jnp.concatenate(basis)[:num_rows], (matrix + matrix.T) / 2
