@@ -14,6 +14,7 @@ from plasticity_jax.probes.lanczos import (
     noise_level,
     orthogonalise,
     put,
+    rescaled,
 )
 from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
@@ -70,7 +71,7 @@ def top_eigenpairs(
         memory.
 
     Source: Golub and Van Loan, Matrix Computations, 10.3.
-    Cost: M + k Hessian-vector products and an [M, P] basis.
+    Cost: M + k + 1 Hessian-vector products and an [M, P] basis.
     """
     one_of("which", which, ORDERS)
     key_loss, key_start = jax.random.split(key)
@@ -92,12 +93,15 @@ def top_eigenpairs(
     matvec = lambda vector: ravel_pytree(product(unravel(vector)))[0]
 
     with jax.default_matmul_precision(precision):
-        basis, matrix = _project(matvec, flat, key_start, num_steps, block_size)
+        start = jax.random.normal(key_start, flat.shape, flat.dtype)
+        matvec, scale = rescaled(matvec, start)
+        basis, matrix = _project(matvec, start, key_start, num_steps, block_size)
         values, coefficients = jnp.linalg.eigh(matrix)
         best = jnp.argsort(ORDERS[which](values))[:k]
         values, vectors = values[best], coefficients[:, best].T @ basis
         products = jax.lax.map(matvec, vectors)
-    residuals = jnp.linalg.norm(products - values[:, None] * vectors, axis=1)
+        rest = products - values[:, None] * vectors
+    values, residuals = scale * values, scale * jnp.linalg.norm(rest, axis=1)
     scalars = {"first": values[0], "residual_max": jnp.max(residuals)}
     arrays = {
         "values": values,
@@ -116,7 +120,7 @@ def _project(matvec: Callable, like: jax.Array, key: Key, num_rows: int, width: 
     Returns:
       (basis [M, P], orthonormal rows; matrix [M, M], symmetric).
     """
-    tolerance = noise_level(num_rows, like.dtype)
+    tolerance = noise_level(like.dtype)
 
     def random(row, basis):
         drawn = jax.random.normal(jax.random.fold_in(key, row), like.shape, like.dtype)

@@ -61,9 +61,21 @@ def orthogonalise(basis: tuple[jax.Array, ...], count, vector: jax.Array):
     return vector, jnp.concatenate(components)
 
 
-def noise_level(num_steps: int, dtype) -> float:
+def rescaled(matvec: Callable, start: jax.Array) -> tuple[Callable, jax.Array]:
+    """Brings a map to the size of 1, where squares neither overflow nor vanish.
+
+    Returns:
+      (matvec / scale, scale [], a power of two: dividing by it is exact).
+    """
+    size = jnp.max(jnp.abs(matvec(start / jnp.linalg.norm(start))))
+    scale = jnp.where(size > 0, jnp.exp2(jnp.round(jnp.log2(size))), 1.0)
+    scale = jnp.where(jnp.isfinite(size), scale, jnp.nan).astype(start.dtype)
+    return lambda vector: matvec(vector) / scale, scale
+
+
+def noise_level(dtype) -> float:
     """What is left of a vector, relative to its length, when it was in the span."""
-    return max(10, num_steps) * jnp.finfo(dtype).eps
+    return 10 * jnp.finfo(dtype).eps
 
 
 def tridiagonalise(matvec: Callable, start: jax.Array, num_steps: int, passes: int):
@@ -74,40 +86,45 @@ def tridiagonalise(matvec: Callable, start: jax.Array, num_steps: int, passes: i
     extreme value is invented.
 
     Args:
-      matvec: [P] -> [P], symmetric.
+      matvec: [P] -> [P], symmetric, of the size of 1.
       start: [P], any nonzero vector.
       num_steps: M, at most P.
       passes: of re-orthogonalisation, 1 or 2.
 
     Returns:
-      (diagonal [M], off-diagonal [M]: entry m couples m and m + 1).
+      (diagonal [M]; off-diagonal [M], entry m couples m and m + 1; residual vector [M]:
+      the length of what the last vector's product has outside the space, at that
+      vector's place, else 0).
     """
-    tolerance = noise_level(num_steps, start.dtype)
 
     def step(m, carry):
-        basis, vector, alive, scale, alphas, betas = carry
+        basis, vector, alive, scale, alphas, betas, rests = carry
         basis = put(basis, m, vector)
         product = matvec(vector)
         length = jnp.linalg.norm(product)
         scale = jnp.maximum(scale, length)
-        product, components = orthogonalise(basis, m + 1, product)
-        alpha = jnp.where(alive, components[m], alphas[0])
+        alpha = jnp.vdot(vector, product)
+        # First what is known to be there: through the basis, whose rows are orthogonal
+        # to rounding only, a large alpha would carry their errors on and let them grow.
+        product, _ = orthogonalise(basis, m + 1, product - alpha * vector)
         # Where nearly everything was taken, what is left is largely rounding, no longer
         # orthogonal: one pass alone would then invent eigenvalues.
         again = (passes == 2) | (jnp.linalg.norm(product) < 1e-2 * length)
         product = jax.lax.cond(
             again, lambda: orthogonalise(basis, m + 1, product)[0], lambda: product
         )
-        beta = jnp.linalg.norm(product)
-        alive &= beta > tolerance * scale
-        beta = jnp.where(alive, beta, 0.0)
-        vector = jnp.where(alive, product / jnp.where(alive, beta, 1.0), 0.0)
-        alphas, betas = alphas.at[m].set(alpha), betas.at[m].set(beta)
-        return basis, vector, alive, scale, alphas, betas
+        rest = jnp.linalg.norm(product)
+        go_on = alive & (rest > noise_level(start.dtype) * scale)
+        beta = jnp.where(go_on, rest, 0.0)
+        vector = jnp.where(go_on, product / jnp.where(go_on, rest, 1.0), 0.0)
+        last = alive & (~go_on | (m == num_steps - 1))
+        alphas = alphas.at[m].set(jnp.where(alive, alpha, alphas[0]))
+        rests = rests.at[m].set(jnp.where(last, rest, 0.0))
+        return basis, vector, go_on, scale, alphas, betas.at[m].set(beta), rests
 
     basis = empty_basis(num_steps, start.size, start.dtype)
     alive, scale = jnp.array(True), jnp.zeros((), start.dtype)
     zeros = jnp.zeros(num_steps, start.dtype)
-    carry = basis, start / jnp.linalg.norm(start), alive, scale, zeros, zeros
-    *_, alphas, betas = jax.lax.fori_loop(0, num_steps, step, carry)
-    return alphas, betas
+    carry = basis, start / jnp.linalg.norm(start), alive, scale, zeros, zeros, zeros
+    *_, alphas, betas, rests = jax.lax.fori_loop(0, num_steps, step, carry)
+    return alphas, betas, rests

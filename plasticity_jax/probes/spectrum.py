@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from plasticity_jax import trees
 from plasticity_jax.checks import above_zero, at_least, within
 from plasticity_jax.probes import checks
-from plasticity_jax.probes.lanczos import tridiagonalise
+from plasticity_jax.probes.lanczos import rescaled, tridiagonalise
 from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
@@ -65,7 +65,7 @@ def hessian_spectrum(
       ValueError: as `hvp`, a count below 1, a basis larger than the device's memory.
 
     Source: Ghorbani et al. 2019, arXiv 1901.10159.
-    Cost: K M Hessian-vector products and, one draw at a time, an [M, P] basis.
+    Cost: K (M + 1) Hessian-vector products and, one draw at a time, an [M, P] basis.
     """
     at_least(1, num_steps=num_steps, num_draws=num_draws)
     at_least(2, num_grid=num_grid)
@@ -88,11 +88,12 @@ def hessian_spectrum(
         )  # fmt: skip
         start = jax.random.normal(key, flat.shape, flat.dtype)
         matvec = lambda vector: ravel_pytree(product(unravel(vector)))[0]
-        alphas, betas = tridiagonalise(matvec, start, num_steps, passes)
+        matvec, scale = rescaled(matvec, start)
+        alphas, betas, rests = tridiagonalise(matvec, start, num_steps, passes)
         off_diagonal = jnp.diag(betas[:-1], 1)
         matrix = jnp.diag(alphas) + off_diagonal + off_diagonal.T
         nodes, vectors = jnp.linalg.eigh(matrix)
-        return nodes, vectors[0] ** 2, betas[-1] * jnp.abs(vectors[-1])
+        return scale * nodes, vectors[0] ** 2, scale * jnp.abs(rests @ vectors)
 
     with jax.default_matmul_precision(precision):
         draws = jax.lax.map(draw, jax.random.split(key_draws, num_draws))

@@ -112,6 +112,51 @@ def test_multiplicities_give_no_ghosts_in_float32():
     )
 
 
+def in_float32(eigenvalues, num_steps=90, num_draws=20, passes=1):
+    loss_fn, params, batch = quadratic(eigenvalues, jnp.float32)
+    with jax.enable_x64(False):
+        return probes.hessian_spectrum(
+            loss_fn, params, batch, jax.random.key(0),
+            num_steps=num_steps, num_draws=num_draws, passes=passes,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        np.linspace(1, 3, 100),
+        np.linspace(5, 6, 300),
+        -np.linspace(0.9, 1, 300),
+        np.append(np.linspace(0, 20, 60), np.zeros(90)) + 0.5,  # a penalty of .25 |p|^2
+    ],
+    ids=["far_from_zero", "further", "negative", "penalty"],
+)
+def test_a_spectrum_away_from_zero_gains_nothing_outside(eigenvalues, passes):
+    scalars, arrays = in_float32(eigenvalues, passes=passes)
+    ends = [scalars["hessian/lambda_min"], scalars["hessian/lambda_max"]]
+    want = [eigenvalues.min(), eigenvalues.max()]
+    np.testing.assert_allclose(ends, want, atol=2e-4 * np.abs(eigenvalues).max())
+    np.testing.assert_allclose(jnp.sum(arrays["weights"], axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-20])
+def test_neither_huge_nor_tiny_eigenvalues_leave_float32(scale):
+    eigenvalues = scale * np.linspace(-1, 3, 50)
+    scalars, _ = in_float32(eigenvalues, num_draws=2)
+    ends = [scalars["hessian/lambda_min"], scalars["hessian/lambda_max"]]
+    np.testing.assert_allclose(ends, eigenvalues[[0, -1]], rtol=1e-4)
+    assert scalars["hessian/finite"] == 1
+
+
+def test_a_small_bulk_beside_a_huge_eigenvalue_has_an_honest_residual():
+    eigenvalues = np.append(np.linspace(-0.05, 0.05, 199), 1e4)
+    scalars, _ = in_float32(eigenvalues, num_steps=40, num_draws=3)
+    np.testing.assert_allclose(scalars["hessian/lambda_max"], 1e4, rtol=1e-5)
+    error = abs(scalars["hessian/lambda_min"] + 0.05)
+    assert error < max(scalars["hessian/residual_max"], 2e-3)  # 1e4 eps and a little
+
+
 def test_density_integrates_to_one_and_peaks_where_the_eigenvalues_are():
     loss_fn, params, batch = quadratic(np.repeat([1.0, 5.0], [30, 10]))
     _, arrays = probes.hessian_spectrum(
