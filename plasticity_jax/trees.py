@@ -47,6 +47,14 @@ def rademacher(key: Key, like: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, signs)
 
 
+def power_of_two(size: jax.Array) -> jax.Array:
+    """The power of two just below a positive number, 1 for any other: a divisor that
+    rounds nothing."""
+    usual = jnp.isfinite(size) & (size > 0)
+    _, exponent = jnp.frexp(jnp.where(usual, size, 1))
+    return jnp.ldexp(jnp.ones_like(size), exponent - 1)
+
+
 def all_finite(tree: PyTree) -> jax.Array:
     """Whether no leaf holds a NaN or an infinity. Returns [] bool."""
     flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
@@ -70,6 +78,11 @@ def select(tree: PyTree, where: Callable[[str], bool] | None) -> PyTree:
     """
     if where is None:
         return tree
+    if not callable(where):
+        raise ValueError(
+            "where: expected a predicate of paths, such as "
+            f"`lambda path: path.startswith({str(where)!r})`; got {where!r}."
+        )
     kept = jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf if where(path_name(path)) else None, tree
     )

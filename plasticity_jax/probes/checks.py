@@ -1,13 +1,40 @@
 """What every probe asks of its input before it computes."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from plasticity_jax.checks import at_least
 from plasticity_jax.trees import as_float, path_name
 from plasticity_jax.types import LossFn, PyTree
+
+NUM_COMPARED = 32  # examples whose rows alone and together have to agree
+
+
+def is_key(key) -> None:
+    """Refuses what is not one random key.
+
+    Raises:
+      ValueError: anything but `jax.random.key(seed)` or the older `PRNGKey(seed)`.
+    """
+    kind = getattr(key, "dtype", None)
+    if kind is None or not (
+        (jnp.issubdtype(kind, jax.dtypes.prng_key) and jnp.ndim(key) == 0)
+        or (kind == jnp.uint32 and jnp.ndim(key) == 1)
+    ):
+        raise ValueError(f"key: expected jax.random.key(seed); got {key!r}.")
+
+
+def counts(**values: int) -> None:
+    """Refuses what is not a whole number of at least 1, by name."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{name}: expected a whole number; got {value!r}.")
+    at_least(1, **values)
 
 
 def float_params(params: PyTree) -> PyTree:
@@ -17,14 +44,15 @@ def float_params(params: PyTree) -> PyTree:
       ValueError: no parameters, or a leaf that is not floating point.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
+    for path, leaf in leaves:
+        kind = getattr(leaf, "dtype", type(leaf))
+        if not (kind is float or jnp.issubdtype(kind, jnp.floating)):
+            raise ValueError(
+                f"params: expected floating point arrays; {path_name(path) or 'it'} is "
+                f"{getattr(kind, '__name__', kind)}. Pass only what is differentiated."
+            )
     if not any(jnp.size(leaf) for _, leaf in leaves):
         raise ValueError("params: expected at least one array entry; got none.")
-    for path, leaf in leaves:
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise ValueError(
-                f"params: expected floating point arrays; {path_name(path)} is "
-                f"{jnp.result_type(leaf)}. Pass only what is differentiated."
-            )
     return jax.tree.map(as_float, params)
 
 
@@ -54,10 +82,46 @@ def unreduced(loss_fn: LossFn, params: PyTree, batch: PyTree, key, n: int) -> No
       ValueError: the loss is reduced or of another shape.
     """
     losses = jax.eval_shape(loss_fn, params, batch, key)
-    if getattr(losses, "shape", None) != (n,):
+    shape, kind = getattr(losses, "shape", None), getattr(losses, "dtype", None)
+    if shape != (n,) or not jnp.issubdtype(kind, jnp.floating):
         raise ValueError(
-            f"loss_fn: expected losses of shape ({n},), one per example; got {losses}. "
-            "Return the losses before the mean; the probe reduces."
+            f"loss_fn: expected floating losses of shape ({n},), one per example; got "
+            f"{losses}. Return the losses before the mean; the probe reduces."
+        )
+
+
+def mixes(fn: Callable, params: PyTree, batch: PyTree) -> jax.Array:
+    """Whether rows of fn(params, batch) depend on other examples. Returns [] bool.
+
+    Rows of a few examples taken alone and together are compared: batch normalisation,
+    a mean, or noise drawn for the batch as a whole change them all. At parameters some
+    way off: a loss that is fitted is rounding, alone and together.
+    """
+    few = jax.tree.map(lambda x: x[:NUM_COMPARED], batch)
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    away = [
+        p + 0.1 * (jnp.sqrt(jnp.mean(p**2)) + 0.01) * jax.random.normal(k, p.shape)
+        if p.size
+        else p
+        for k, p in zip(keys, leaves, strict=True)
+    ]
+    params = jax.tree.unflatten(structure, away)
+    alone = jax.vmap(lambda x: fn(params, jax.tree.map(lambda x: x[None], x))[0])(few)
+    together = fn(params, few)
+    scale = jnp.max(jnp.abs(together))
+    agree = jnp.all(jnp.abs(alone - together) <= 1e-3 * scale)
+    return jnp.isfinite(scale) & ~agree
+
+
+def refuse_mixing(name: str, mixes: jax.Array) -> None:
+    """Raises where values are known; under jit they are not."""
+    if not isinstance(mixes, jax.core.Tracer) and mixes:
+        raise ValueError(
+            f"{name}: expected row i to depend on example i alone; rows of single "
+            "examples differ from those of the batch. Is there batch normalisation, a "
+            "mean over the batch, or noise drawn for the batch as a whole inside? "
+            "(Noise: give each example a key of its own in the batch.)"
         )
 
 
@@ -72,6 +136,18 @@ def same_structure(name: str, tree: PyTree, like: PyTree) -> None:
         raise ValueError(
             f"{name}: expected arrays of shapes {shapes(like)}; got {shapes(tree)}."
         )
+
+
+def is_precision(precision: str) -> None:
+    """Refuses what JAX does not know as a precision of matrix products."""
+    try:
+        with jax.default_matmul_precision(precision):
+            pass
+    except (ValueError, TypeError):
+        raise ValueError(
+            "precision: expected a name that `jax.default_matmul_precision` takes, "
+            f"such as 'highest' or 'bfloat16'; got {precision!r}."
+        ) from None
 
 
 def fits(num_bytes: int, what: str, remedy: str) -> None:

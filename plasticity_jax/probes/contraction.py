@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from plasticity_jax import trees
 from plasticity_jax.probes import layouts
 from plasticity_jax.probes.layouts import Meeting
 from plasticity_jax.types import PyTree
@@ -61,6 +62,7 @@ class Factors(NamedTuple):
     operands: list  # by use: what the weight is multiplied with, [N, ...]
     errors: list  # by use: gradients of the product, [N, O, ...]
     others: list  # gradients of the arrays that are not factored, [N, O, ...]
+    scale: jax.Array  # [N] powers of two: what errors and others were divided by
 
 
 def plan(
@@ -149,14 +151,25 @@ def _factors(program, plan: Plan, leaves: list, batch: PyTree) -> Factors:
                 )
             ]
             inputs += jax.tree.leaves(example)
-            return _run(program, inputs, meet, None), operands
+            outputs = _run(program, inputs, meet, None)
+            return outputs, (outputs, operands)
 
-        outputs, backward, operands = jax.vjp(run, deltas, others, has_aux=True)
-        seeds = jnp.eye(outputs.size, dtype=outputs.dtype)
-        errors, gradients = jax.vmap(backward)(seeds)
-        return Factors(outputs, operands, errors, gradients)
+        differentiate = jax.jacrev(run, argnums=(0, 1), has_aux=True)
+        (errors, gradients), (outputs, operands) = differentiate(deltas, others)
+        return _scaled(Factors(outputs, operands, errors, gradients, None))
 
     return jax.vmap(one)(batch)
+
+
+def _scaled(factors: Factors) -> Factors:
+    """Brings one example's gradients to the size of 1: squares of those that a well
+    fitted example has would vanish in float32, and with them its cosines."""
+    gradients = (factors.errors, factors.others)
+    sizes = [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(gradients)]
+    size = jnp.max(jnp.stack(sizes)).astype(factors.outputs.dtype)
+    scale = trees.power_of_two(size)
+    errors, others = jax.tree.map(lambda x: x / scale.astype(x.dtype), gradients)
+    return factors._replace(errors=errors, others=others, scale=scale)
 
 
 def _track(leaf: int, value: jax.Array) -> Tracked:

@@ -74,6 +74,8 @@ def top_eigenpairs(
     Cost: M + k + 1 Hessian-vector products and an [M, P] basis.
     """
     one_of("which", which, ORDERS)
+    checks.is_key(key)
+    checks.counts(k=k)
     key_loss, key_start = jax.random.split(key)
     flat, unravel = ravel_pytree(trees.select(checks.float_params(params), where))
     within(1, flat.size, k=k)

@@ -89,6 +89,8 @@ def resolve(
     Raises:
       ValueError: an unknown name, or a callable that does not return such a pair.
     """
+    if family in tuple(FAMILIES.values()):  # the factory itself, not called
+        family = family()
     if isinstance(family, Family):
         return family
     if not callable(family):
@@ -191,6 +193,10 @@ def _teacher(key, inputs, outputs, fresh):
 
 
 def _labels(key, inputs, outputs, fresh):
+    if outputs.shape[-1] < 2:
+        raise ValueError(
+            "family: expected at least 2 outputs, the classes of random_labels; got 1."
+        )
     return jax.random.randint(key, outputs.shape[:1], 0, outputs.shape[-1])
 
 

@@ -11,8 +11,6 @@ from plasticity_jax.probes.gram import gram
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
-NUM_COMPARED = 32  # examples whose losses alone and together have to agree
-
 
 def gradient_gram(
     loss_fn: LossFn,
@@ -56,13 +54,16 @@ def gradient_gram(
     Cost: about a gradient per example and N^2 times the widths of the layers.
     """
     options = dict(where=where, chunk_size=chunk_size, precision=precision)
-    found, fraction = _gram(loss_fn, params, batch, key, method, **options)
+    found, scale, fraction = _gram(loss_fn, params, batch, key, method, **options)
+    found = found * scale[:, None] * scale
     scalars = {"structured_fraction": fraction}
     return report("gram", scalars, {"gram": found}, found)
 
 
 def _gram(loss_fn, params, batch, key, method, *, where, chunk_size, precision):
-    """Returns (gram [N, N], NaN where the loss mixes examples; structured fraction)."""
+    """Returns (products [N, N] of gradients over their scale, NaN where the loss mixes
+    examples; scale [N]; structured fraction)."""
+    checks.is_precision(precision)
     params = checks.float_params(params)
     n = checks.num_examples(batch, minimum=2)
 
@@ -73,27 +74,16 @@ def _gram(loss_fn, params, batch, key, method, *, where, chunk_size, precision):
             alone = jax.tree.map(lambda x: x[None], example)
             return loss_fn(trees.fill(selected, params), alone, key)
 
-        found, losses, fraction = gram(one_loss, selected, batch, n, method, chunk_size)
-        # A few suffice: a mean over the batch or batch normalisation mixes them all.
-        few = jax.tree.map(lambda x: x[:NUM_COMPARED], batch)
-        alone, together = losses[:NUM_COMPARED, 0], loss_fn(params, few, key)
-        scale = jnp.max(jnp.abs(together))
-        separable = jnp.all(jnp.abs(alone - together) <= 1e-3 * scale)
-        mixes = jnp.isfinite(scale) & ~separable
-        return jnp.where(mixes, jnp.nan, found), mixes, fraction
+        found = gram(one_loss, selected, batch, n, method, chunk_size)
+        losses_fn = lambda params, batch: loss_fn(params, batch, key)
+        return *found, checks.mixes(losses_fn, params, batch)
 
     with jax.default_matmul_precision(precision):
         checks.unreduced(loss_fn, params, batch, key, n)
         # One program also where the caller has none: it drops what is computed twice.
-        found, mixes, fraction = jax.jit(compute)(params, batch, key)
-    if not isinstance(mixes, jax.core.Tracer) and mixes:
-        raise ValueError(
-            "loss_fn: expected row i to depend on example i alone; the losses of "
-            "single examples differ from those of the batch. Is there batch "
-            "normalisation, a mean over the batch, or noise drawn for the batch as a "
-            "whole inside? (Noise: give each example a key of its own in the batch.)"
-        )
-    return found, fraction
+        found, scale, fraction, mixes = jax.jit(compute)(params, batch, key)
+    checks.refuse_mixing("loss_fn", mixes)
+    return jnp.where(mixes, jnp.nan, found), scale, fraction
 
 
 def gradient_covariance(
@@ -134,23 +124,31 @@ def gradient_covariance(
     Source: arXiv 2303.01486, section 4.
     """
     n = checks.num_examples(batch, minimum=2)
-    if not 1 <= num_clusters <= n:
+    checks.is_key(key)
+    checks.counts(num_clusters=num_clusters)
+    if num_clusters > n:
         raise ValueError(
             f"num_clusters: expected 1 to N = {n}, the examples; got {num_clusters}."
         )
     key_loss, key_order = jax.random.split(key)
     options = dict(where=where, chunk_size=chunk_size, precision=precision)
-    products, fraction = _gram(loss_fn, params, batch, key_loss, method, **options)
-    norm = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
-    scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
-    cosine = products * scale[:, None] * scale[None, :]
+    products, scale, fraction = _gram(
+        loss_fn, params, batch, key_loss, method, **options
+    )
+    # Cosines of the scaled gradients: tiny ones have squares too.
+    length = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
+    inverse = jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1.0), 0.0)
+    cosine = products * inverse[:, None] * inverse
+    norm = length * scale
 
     off_diagonal = ~jnp.eye(n, dtype=bool)
 
     def mean(values):
         return jnp.sum(jnp.where(off_diagonal, values, 0.0)) / (n * (n - 1))
 
-    second_moment = _eigenvalues(products) / n
+    largest = jnp.max(scale)
+    share = scale / largest
+    second_moment = _eigenvalues(products * share[:, None] * share) / n
     scalars = {
         "mean_cosine": mean(cosine),
         "mean_abs_cosine": mean(jnp.abs(cosine)),
@@ -159,7 +157,7 @@ def gradient_covariance(
         "interference_share": mean(cosine < -0.1),
         "effective_rank": ranks.effective_rank(_eigenvalues(cosine)),
         "fisher_srank": ranks.srank(second_moment),
-        "gradient_sparsity": jnp.mean(norm == 0),
+        "gradient_sparsity": jnp.mean(length == 0),
         "mean_norm": jnp.mean(norm),
         "structured_fraction": fraction,
     }
@@ -168,7 +166,7 @@ def gradient_covariance(
         "cosine": cosine,
         "order": order,
         "norm": norm,
-        "second_moment": second_moment,
+        "second_moment": second_moment * largest**2,
     }
     return report("gradients", scalars, arrays, products)
 

@@ -1,12 +1,13 @@
 """Inner products of per-example gradients, without ever an [N, P] array."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax.checks import at_least, one_of
-from plasticity_jax.probes import contraction
+from plasticity_jax.checks import one_of
+from plasticity_jax.probes import checks, contraction
 from plasticity_jax.probes.contraction import Factors, Plan
 from plasticity_jax.trees import as_float
 from plasticity_jax.types import PyTree
@@ -25,7 +26,7 @@ def gram(
     *,
     pairs_of_outputs: bool = False,
 ) -> tuple[jax.Array, jax.Array, float]:
-    """Computes <d f_o(x_i) / d params, d f_q(x_j) / d params>.
+    """Computes <d f_o(x_i) / d params, d f_q(x_j) / d params> / (scale_i scale_j).
 
     Args:
       fn: (params, example) -> [O], one example without leading axis.
@@ -38,8 +39,8 @@ def gram(
       pairs_of_outputs: each pair (o, q), or the sum over o = q.
 
     Returns:
-      (products [N, N], or [N, N, O, O]; outputs [N, O]; share of the P entries that
-      were factored).
+      (products [N, N], or [N, N, O, O]; scale [N], powers of two that bring each
+      example's gradients to the size of 1; share of the P entries that were factored).
     """
     one_of("method", method, METHODS)
     first = jax.tree.map(lambda x: x[0], batch)
@@ -52,7 +53,7 @@ def gram(
     if chunk_size is None:
         bytes_each = (sum(sizes) - kept) * num_outputs * 4
         chunk_size = max(1, MAX_BYTES // max(1, bytes_each))
-    at_least(1, chunk_size=chunk_size)
+    checks.counts(chunk_size=chunk_size)
 
     def multiply(a, b):
         if not pairs_of_outputs:
@@ -64,12 +65,12 @@ def gram(
 
     if chunk_size >= n:
         factors = factors_of(batch)
-        found, outputs = multiply(factors, factors), factors.outputs
+        found, scale = multiply(factors, factors), factors.scale
     else:
-        found, outputs = _by_chunks(multiply, factors_of, batch, n, chunk_size)
+        found, scale = _by_chunks(multiply, factors_of, batch, n, chunk_size)
     if not pairs_of_outputs:
         found = found[..., 0, 0]
-    return found, outputs, kept / sum(sizes)
+    return found, scale, kept / sum(sizes)
 
 
 def _by_chunks(multiply: Callable, factors_of: Callable, batch, n: int, size: int):
@@ -91,20 +92,20 @@ def _by_chunks(multiply: Callable, factors_of: Callable, batch, n: int, size: in
             block = block.transpose(1, 0, 3, 2)
             return jax.lax.dynamic_update_slice(total, block, (j, i, 0, 0))
 
-        total, outputs = carry
+        total, scale = carry
         total = jax.lax.fori_loop(0, index + 1, column, total)
-        return total, jax.lax.dynamic_update_slice_in_dim(
-            outputs, mine.outputs, start_of(index), axis=0
+        return total, jax.lax.dynamic_update_slice(
+            scale, mine.scale, (start_of(index),)
         )
 
     def first():
         factors = chunk(0)
-        return multiply(factors, factors), factors.outputs
+        return multiply(factors, factors), factors.scale
 
-    block, outputs = jax.eval_shape(first)
+    block, scale = jax.eval_shape(first)
     total = jnp.zeros((n, n, *block.shape[2:]), block.dtype)
-    outputs = jnp.zeros((n, *outputs.shape[1:]), outputs.dtype)
-    return jax.lax.fori_loop(0, -(-n // size), row, (total, outputs))
+    carry = total, jnp.zeros(n, scale.dtype)
+    return jax.lax.fori_loop(0, -(-n // size), row, carry)
 
 
 def _by_output(factors: Factors) -> Factors:
@@ -116,6 +117,7 @@ def _by_output(factors: Factors) -> Factors:
         operands=[jnp.repeat(x, num_outputs, axis=0) for x in factors.operands],
         errors=[split(g) for g in factors.errors],
         others=[split(g) for g in factors.others],
+        scale=factors.scale,
     )
 
 
@@ -239,4 +241,4 @@ def _in_batches(fn: Callable, xs: PyTree, at_a_time: int) -> jax.Array:
 
 
 def _rows(x: jax.Array) -> jax.Array:
-    return as_float(x.reshape(len(x), -1))
+    return as_float(x.reshape(len(x), math.prod(x.shape[1:])))

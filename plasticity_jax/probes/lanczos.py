@@ -10,6 +10,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax import trees
+
 MAX_BLOCKS = 16  # each is one more branch in the program
 
 
@@ -65,11 +67,10 @@ def rescaled(matvec: Callable, start: jax.Array) -> tuple[Callable, jax.Array]:
     """Brings a map to the size of 1, where squares neither overflow nor vanish.
 
     Returns:
-      (matvec / scale, scale [], a power of two: dividing by it is exact).
+      (matvec / scale, scale [], a power of two).
     """
-    size = jnp.max(jnp.abs(matvec(start / jnp.linalg.norm(start))))
-    scale = jnp.where(size > 0, jnp.exp2(jnp.round(jnp.log2(size))), 1.0)
-    scale = jnp.where(jnp.isfinite(size), scale, jnp.nan).astype(start.dtype)
+    product = matvec(start / jnp.linalg.norm(start))
+    scale = trees.power_of_two(jnp.max(jnp.abs(product)))
     return lambda vector: matvec(vector) / scale, scale
 
 

@@ -26,6 +26,8 @@ def follow(eqn, place: int, entries: np.ndarray) -> np.ndarray | None:
       place: which of its arguments the array is.
       entries: [...] like the array: what stands there, -1 for padding.
     """
+    if not entries.size:
+        return None
     move = MOVES.get(eqn.primitive.name)
     return move(entries, eqn.params) if move is not None and place == 0 else None
 
@@ -88,7 +90,7 @@ MOVES = {
 def meeting(eqn, place: int, entries: np.ndarray) -> Meeting | None:
     """How the gradient of a weight falls into factors here, or None."""
     meet = MEETINGS.get(eqn.primitive.name)
-    found = meet(eqn, place, entries) if meet is not None else None
+    found = meet(eqn, place, entries) if meet is not None and entries.size else None
     if found is None or (found.entries >= 0).all():
         return found
     # Padding has no gradient: whole rows of it are left out, single places are not.
@@ -122,12 +124,16 @@ def _dot(eqn, place: int, entries: np.ndarray) -> Meeting | None:
 
 
 def _add(eqn, place: int, entries: np.ndarray) -> Meeting | None:
-    """A bias: one row of entries, added at every position."""
+    """A bias: one row of entries, added at every position.
+
+    A matrix that is added as a whole (noise on a weight) is none: nothing is saved.
+    """
     shape, size = eqn.outvars[0].aval.shape, entries.size
     if eqn.invars[1 - place].aval.shape != shape or np.prod(shape) % size:
         return None
     rows = np.broadcast_to(entries, shape).reshape(-1, size)
-    if (rows != entries.ravel()).any():
+    whole = len(rows) == 1 and sum(n > 1 for n in entries.shape) > 1
+    if whole or (rows != entries.ravel()).any():
         return None
     return Meeting(
         entries=rows[:1],

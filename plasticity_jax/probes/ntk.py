@@ -1,6 +1,7 @@
 """The empirical neural tangent kernel: inner products of the outputs' gradients."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,19 +46,22 @@ def empirical_ntk(
 
     Raises:
       ValueError: N < 2, parameters not float, unknown names, outputs that do not have
-        one row an input.
+        one row an input or mix inputs (under jit: NaN).
 
     Source: Jacot et al. 2018, arXiv 1806.07572; its rank: arXiv 2402.18762.
     Cost: as `gradient_gram` with O times the backward passes; `full` as if there were
       N O examples.
     """
     one_of("outputs", outputs, OUTPUTS)
+    checks.is_precision(precision)
     params = checks.float_params(params)
     n = checks.num_examples(inputs, minimum=2)
-    shape = jax.eval_shape(apply_fn, params, inputs).shape
+    outputs_shape = jax.eval_shape(apply_fn, params, inputs)
+    shape = getattr(outputs_shape, "shape", ())
     if not shape or shape[0] != n:
         raise ValueError(
-            f"apply_fn: expected outputs [{n}, ...], one row an input; got {shape}."
+            f"apply_fn: expected one array of outputs [{n}, ...], a row an input; got "
+            f"{outputs_shape}."
         )
 
     def compute(params, inputs):
@@ -73,7 +77,12 @@ def empirical_ntk(
         )  # fmt: skip
 
     with jax.default_matmul_precision(precision):
-        kernel, _, fraction = jax.jit(compute)(params, inputs)
+        kernel, scale, fraction = jax.jit(compute)(params, inputs)
+        mixes = jax.jit(partial(checks.mixes, apply_fn))(params, inputs)
+    checks.refuse_mixing("apply_fn", mixes)
+    extra = (1,) * (kernel.ndim - 2)
+    kernel = kernel * scale.reshape(-1, 1, *extra) * scale.reshape(1, -1, *extra)
+    kernel = jnp.where(mixes, jnp.nan, kernel)
     trace = kernel if outputs == "trace" else jnp.trace(kernel, axis1=2, axis2=3)
     norm = jnp.sqrt(jnp.maximum(jnp.diagonal(trace), 0.0))
     scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)

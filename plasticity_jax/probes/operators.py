@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax import trees
-from plasticity_jax.checks import at_least
 from plasticity_jax.probes import checks
 from plasticity_jax.types import Key, LossFn, PyTree
 
@@ -52,8 +51,8 @@ def hvp(
       where: predicate of a parameter's path (`dense_0/kernel`): the block of H that
         belongs to these parameters. Vectors then hold None in place of the others.
       chunk_size: examples at a time, where the activations of all N do not fit; sums
-        are over examples, so the result is the same. Each product then costs a
-        linearisation more.
+        are over examples, so the result is the same, of a loss whose row i depends on
+        example i alone. Each product then costs a linearisation more.
       precision: of matrix products, the loss's own included.
 
     Returns:
@@ -61,7 +60,8 @@ def hvp(
 
     Raises:
       ValueError: reduced losses, unequal leading axes, parameters not floating, `where`
-        that accepts no path, a vector of another structure.
+        that accepts no path, a vector of another structure, with `chunk_size` a loss
+        that mixes examples (under jit: products of NaN).
 
     Source: Pearlmutter 1994.
     """
@@ -167,8 +167,10 @@ def fisher_vp(
 
 def _operator(linearise, loss_fn, params, batch, key, *, where, chunk_size, precision):
     """Builds the product from `linearise`, which sums over the examples it is given."""
+    checks.is_precision(precision)
     params = checks.float_params(params)
     n = checks.num_examples(batch)
+    mixes = False
     with jax.default_matmul_precision(precision):
         checks.unreduced(loss_fn, params, batch, key, n)
         selected = trees.select(params, where)
@@ -176,7 +178,10 @@ def _operator(linearise, loss_fn, params, batch, key, *, where, chunk_size, prec
         if chunk_size is None:
             total = linearise(params_fn, selected, batch)
         else:
-            at_least(1, chunk_size=chunk_size)
+            checks.counts(chunk_size=chunk_size)
+            losses_fn = lambda params, batch: loss_fn(params, batch, key)
+            mixes = checks.mixes(losses_fn, params, batch)
+            checks.refuse_mixing("loss_fn, with chunk_size", mixes)
             one_chunk = lambda chunk, vector: linearise(params_fn, selected, chunk)(
                 vector
             )
@@ -186,9 +191,10 @@ def _operator(linearise, loss_fn, params, batch, key, *, where, chunk_size, prec
 
     def product(vector: PyTree) -> PyTree:
         checks.same_structure("vector", vector, selected)
-        vector = jax.tree.map(lambda v, p: v.astype(p.dtype), vector, selected)
+        vector = jax.tree.map(lambda v, p: jnp.asarray(v, p.dtype), vector, selected)
         with jax.default_matmul_precision(precision):
-            return jax.tree.map(lambda x: x / n, total(vector))
+            found = total(vector)
+        return jax.tree.map(lambda x: jnp.where(mixes, jnp.nan, x / n), found)
 
     return product
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from plasticity_jax.checks import at_least
 from plasticity_jax.probes import checks, families
 from plasticity_jax.probes.families import Family
 from plasticity_jax.probes.fit import carried, curve_steps, fit, predictor
 from plasticity_jax.probes.result import report
+from plasticity_jax.trees import is_key
 from plasticity_jax.types import Key, ProbeResult, PyTree
 
 
@@ -37,10 +38,11 @@ def plasticity_reference(
     Returns:
       targets [T, N, ...], drawn for theta_0, before a network's own mean is added;
       initial_loss [T], the final probe loss from theta_0; fresh_loss [T], the same from
-      a fresh draw of the initialiser.
+      a fresh draw of the initialiser; made_with, key and budget.
     """
-    at_least(1, num_targets=num_targets, num_steps=num_steps, batch_size=batch_size)
-    initial_params = checks.float_params(initial_params)
+    initial_params, inputs = _checked(
+        init_fn, tx, initial_params, inputs, key, num_targets, num_steps, batch_size
+    )
     key_targets, key_fit, key_fresh = jax.random.split(key, 3)
     predict = predictor(apply_fn, predict_fn)
     outputs = jax.eval_shape(predict, initial_params, inputs)
@@ -60,6 +62,7 @@ def plasticity_reference(
         "targets": targets,
         "initial_loss": final_loss(initial_params),
         "fresh_loss": final_loss(checks.float_params(init_fn(key_fresh))),
+        "made_with": _terms(key, num_targets, num_steps, batch_size),
     }
 
 
@@ -134,8 +137,10 @@ def plasticity(
     Source: arXiv 2303.01486, sections 3 and A.
     Cost: T (num_steps gradients of B), three times that with reference_params.
     """
-    at_least(1, num_targets=num_targets, num_steps=num_steps, batch_size=batch_size)
-    params = checks.float_params(params)
+    checks.is_precision(precision)
+    params, inputs = _checked(
+        init_fn, tx, params, inputs, key, num_targets, num_steps, batch_size
+    )
     opt_state = carried(tx, params, opt_state)
     n = checks.num_examples(inputs, minimum=2)
     predict = predictor(apply_fn, predict_fn)
@@ -160,8 +165,14 @@ def plasticity(
     if reference is None:
         targets = draw()
     else:
+        if not isinstance(reference, dict) or "targets" not in reference:
+            raise ValueError(
+                "reference: expected what `plasticity_reference` returned; got "
+                f"{type(reference).__name__}. Give theta_0 as `reference_params`."
+            )
         targets = reference["targets"]
-        _check_reference(targets, jax.eval_shape(draw))
+        terms = _terms(key, num_targets, num_steps, batch_size)
+        _check_reference(reference, jax.eval_shape(draw), terms)
 
     curves = fit(
         apply_fn, tx, params, inputs, targets, key_fit, opt_state=opt_state, **options
@@ -193,10 +204,37 @@ def plasticity(
     return report("probe", scalars, arrays, measured)
 
 
-def _check_reference(targets, expected):
+def _checked(init_fn, tx, params, inputs, key, num_targets, num_steps, batch_size):
+    """Refuses what no fit can start from; returns parameters and inputs as arrays."""
+    checks.is_key(key)
+    checks.counts(num_targets=num_targets, num_steps=num_steps, batch_size=batch_size)
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise ValueError(f"tx: expected an Optax transformation; got {tx!r}.")
+    if not callable(init_fn):
+        raise ValueError(f"init_fn: expected (key) -> params; got {type(init_fn)}.")
+    params = checks.float_params(params)
+    drawn = jax.eval_shape(init_fn, key)
+    checks.same_structure("init_fn(key)", drawn, params)
+    return params, jax.tree.map(jnp.asarray, inputs)
+
+
+def _terms(key, num_targets, num_steps, batch_size) -> jax.Array:
+    data = jax.random.key_data(key) if is_key(key) else key
+    return jnp.concatenate([jnp.uint32([num_targets, num_steps, batch_size]), data])
+
+
+def _check_reference(reference, expected, terms):
+    targets = reference["targets"]
     expected, got = (jax.tree.map(jnp.shape, tree) for tree in (expected, targets))
     if expected != got:
         raise ValueError(
             f"reference: expected targets of shape {expected}, from "
             f"`plasticity_reference` with the same arguments; got {got}."
+        )
+    made_with = reference.get("made_with", terms)
+    known = not any(isinstance(x, jax.core.Tracer) for x in (made_with, terms))
+    if known and not np.array_equal(made_with, terms):
+        raise ValueError(
+            "reference: expected one made with the same key and budget (num_targets, "
+            f"num_steps, batch_size, key: {terms}); got one made with {made_with}."
         )

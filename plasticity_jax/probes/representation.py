@@ -1,7 +1,7 @@
 """What hidden units do: dormant, dead, saturated, and how many directions they span."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -125,6 +125,14 @@ def _in_float32(params: PyTree) -> PyTree:
 
 def _check_layers(inputs: PyTree, layers: dict[str, jax.Array]) -> int:
     """Returns n, or refuses what is not {layer: [n, ..., units]}."""
+    if not isinstance(layers, Mapping) or any(
+        isinstance(h, tuple | list) for h in layers.values()
+    ):
+        raise ValueError(
+            "features_fn: expected {layer: activations}, one array a layer; got "
+            f"{jax.tree.map(jnp.shape, layers)}. What Flax sows is a tuple: take its "
+            "last."
+        )
     if not layers:
         raise ValueError(
             "features_fn: expected {layer: activations} with at least one layer; got "

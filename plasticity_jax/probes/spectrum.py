@@ -67,7 +67,8 @@ def hessian_spectrum(
     Source: Ghorbani et al. 2019, arXiv 1901.10159.
     Cost: K (M + 1) Hessian-vector products and, one draw at a time, an [M, P] basis.
     """
-    at_least(1, num_steps=num_steps, num_draws=num_draws)
+    checks.is_key(key)
+    checks.counts(num_steps=num_steps, num_draws=num_draws)
     at_least(2, num_grid=num_grid)
     within(1, 2, passes=passes)
     above_zero(epsilon=epsilon)

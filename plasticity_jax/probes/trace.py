@@ -12,7 +12,7 @@ from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
-MIN_DRAWS = 10  # before the standard error is trusted to end the drawing
+MIN_DRAWS = 30  # before the standard error is trusted to end the drawing
 
 
 def hessian_trace(
@@ -36,7 +36,8 @@ def hessian_trace(
       key: of the signs v, and passed to `loss_fn`.
       num_draws: K, the most vectors of random signs drawn, at least 2.
       relative_error: stops once the standard error is below this share of |trace|, not
-        before ten draws; 0 draws all. Two running means that agree tell nothing.
+        before 30 draws; 0 draws all. Two running means that agree tell nothing. Where
+        it ends early, the error is a little small: two of it cover .93, not .95.
       where, chunk_size, precision: as `hvp`; with `where`, P counts what it accepts.
 
     Returns:
@@ -50,6 +51,8 @@ def hessian_trace(
     Source: Hutchinson 1990.
     Cost: up to K Hessian-vector products.
     """
+    checks.is_key(key)
+    checks.counts(num_draws=num_draws)
     at_least(2, num_draws=num_draws)
     at_least(0, relative_error=relative_error)
     key_loss, key_draws = jax.random.split(key)

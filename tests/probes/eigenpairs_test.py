@@ -114,7 +114,8 @@ def test_a_part_of_the_parameters_under_vmap():
     ("options", "message"),
     [
         ({"k": 9}, "k: expected 1 to 8; got 9"),
-        ({"k": 0}, "k: expected 1 to 8; got 0"),
+        ({"k": 0}, "k: expected at least 1; got 0"),
+        ({"k": 2.0}, "k: expected a whole number; got 2.0"),
         ({"k": 3, "num_steps": 2}, "num_steps: expected 3 to 8; got 2"),
         ({"k": 1, "which": "smalest"}, "Did you mean 'smallest'"),
         ({"k": 2, "block_size": 0}, "block_size: expected 1 to 8; got 0"),

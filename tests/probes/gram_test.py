@@ -151,6 +151,64 @@ def test_seeds_under_vmap_and_half_precision():
         np.testing.assert_allclose(gram, want, rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_whose_squares_vanish_keep_their_cosines():
+    def loss_fn(params, batch, key):
+        return 1e-25 * batch["scale"] * (batch["x"] @ params)
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    batch = {"x": jax.random.normal(keys[0], (6, 3)), "scale": jnp.logspace(0, 5, 6)}
+    batch["scale"] = batch["scale"].at[2].set(0)
+    scalars, arrays = probes.gradient_covariance(
+        loss_fn, jnp.ones(3), batch, keys[1], num_clusters=2
+    )
+    assert scalars["gradients/gradient_sparsity"] == pytest.approx(1 / 6)
+    rows = np.asarray(batch["x"]) / np.linalg.norm(batch["x"], axis=1, keepdims=True)
+    rows[2] = 0
+    np.testing.assert_allclose(arrays["cosine"], rows @ rows.T, atol=1e-5)
+
+
+def test_a_fitted_regression_is_not_taken_for_one_that_mixes():
+    batch = jax.random.normal(jax.random.key(0), (50, 3))
+    params = jnp.array([1.0, -2.0, 0.5])
+    targets = batch @ params + 1e-6 * jax.random.normal(jax.random.key(1), (50,))
+
+    def loss_fn(params, batch, key):
+        return (batch[0] @ params - batch[1]) ** 2
+
+    scalars, _ = probes.gradient_gram(loss_fn, params, (batch, targets), None)
+    assert scalars["gram/finite"] == 1
+
+
+def test_noise_on_a_weight_is_not_counted_as_factored():
+    def loss_fn(params, batch, key):
+        return jnp.sum((batch @ (params["w"] + 0.1) + params["b"]) ** 2, axis=1)
+
+    params = {"w": jnp.ones((3, 4)), "b": jnp.ones(4)}
+    scalars, _ = probes.gradient_gram(loss_fn, params, jnp.eye(3), None)
+    assert scalars["gram/structured_fraction"] == pytest.approx(4 / 16)
+
+
+def test_arrays_without_entries_may_be_used():
+    params = {"w": jnp.ones((3, 0)), "v": jnp.ones((0, 2)), "u": jnp.ones((3, 2))}
+    loss_fn = lambda p, x, key: jnp.sum(x @ p["w"] @ p["v"] + x @ p["u"], axis=1)
+    _, arrays = probes.gradient_gram(loss_fn, params, jnp.eye(3), None)
+    np.testing.assert_allclose(arrays["gram"], 2 * np.eye(3), atol=1e-6)
+
+
+def test_works_inside_shard_map():
+    mesh = jax.make_mesh((1,), ("seed",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("seed")
+    inputs = jnp.eye(3)
+
+    def one(params):
+        loss_fn = lambda p, x, key: jnp.tanh(x @ p)
+        return probes.gradient_gram(loss_fn, params, inputs, None).arrays["gram"]
+
+    params = jax.random.normal(jax.random.key(0), (2, 3))
+    spread = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=spec, out_specs=spec)
+    np.testing.assert_allclose(spread(params), jax.vmap(one)(params), rtol=1e-5)
+
+
 def test_noise_drawn_for_the_whole_batch_is_refused():
     def loss_fn(params, batch, key):
         return params * batch * jax.random.normal(key, batch.shape)
@@ -196,8 +254,12 @@ def test_tangent_kernel_equals_jacobians(name, chunk_size):
 
 
 def test_tangent_kernel_refuses_what_has_no_row_an_input():
-    with pytest.raises(ValueError, match=r"outputs \[4, \.\.\.\], one row an input"):
+    with pytest.raises(ValueError, match=r"outputs \[4, \.\.\.\], a row an input"):
         probes.empirical_ntk(lambda p, x: p * jnp.sum(x), jnp.array(1.0), jnp.ones(4))
+    with pytest.raises(ValueError, match="apply_fn: expected row i to depend on"):
+        probes.empirical_ntk(
+            lambda p, x: p * x - jnp.mean(p * x), jnp.array(1.0), jnp.arange(4.0)
+        )
     with pytest.raises(ValueError, match="outputs: expected one of trace, full"):
         probes.empirical_ntk(
             lambda p, x: p * x, jnp.array(1.0), jnp.ones(4), outputs="all"

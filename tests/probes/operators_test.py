@@ -78,6 +78,44 @@ def test_gauss_newton_says_what_it_needs():
         probes.gauss_newton_vp(lambda p, b, k: b[1], PARAMS, BATCH, None)
 
 
+def test_chunks_of_a_loss_that_mixes_examples_are_refused():
+    def loss_fn(params, batch, key):
+        outputs = LOSS.outputs_fn(params, batch, key)
+        return (outputs - jnp.mean(outputs)) ** 2
+
+    probes.hvp(loss_fn, PARAMS, BATCH, None)(VECTOR)
+    with pytest.raises(ValueError, match="with chunk_size: expected row i to depend"):
+        probes.hvp(loss_fn, PARAMS, BATCH, None, chunk_size=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"where": "w"}, "where: expected a predicate of paths"),
+        ({"precision": "hi"}, "precision: expected a name"),
+        ({"chunk_size": 2.0}, "chunk_size: expected a whole number"),
+    ],
+)
+def test_slips_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        probes.hvp(LOSS, PARAMS, BATCH, None, **options)
+
+
+def test_losses_that_are_counts_are_refused():
+    with pytest.raises(ValueError, match="expected floating losses"):
+        probes.hvp(lambda p, b, k: jnp.arange(3), PARAMS, BATCH, None)
+
+
+@pytest.mark.parametrize(
+    "probe", [probes.hessian_spectrum, probes.hessian_trace, probes.gradient_covariance]
+)
+def test_no_key_is_refused(probe):
+    with pytest.raises(
+        ValueError, match=r"key: expected jax.random.key\(seed\); got None"
+    ):
+        probe(LOSS, PARAMS, BATCH, None)
+
+
 def test_a_chunk_of_nothing_is_refused():
     with pytest.raises(ValueError, match="chunk_size: expected at least 1"):
         probes.hvp(LOSS, PARAMS, BATCH, None, chunk_size=0)

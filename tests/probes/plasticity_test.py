@@ -290,3 +290,35 @@ def test_a_reference_of_other_settings_is_refused():
         measure(params, reference=reference)
     with pytest.raises(ValueError, match=expected.format("")):
         measure(params, reference=reference, family="random_labels")
+
+
+def test_slips_are_told_and_harmless_ones_pass():
+    params, key = init_fn(jax.random.key(1)), jax.random.key(0)
+
+    def measure(tx=TX, init_fn=init_fn, inputs=INPUTS, key=key, **options):
+        options = BUDGET | dict(num_targets=1) | options
+        return probes.plasticity(apply_fn, init_fn, tx, params, inputs, key, **options)
+
+    for options, message in (
+        (dict(tx="adam"), "tx: expected an Optax transformation; got 'adam'"),
+        (dict(init_fn=params), r"init_fn: expected \(key\) -> params"),
+        (dict(init_fn=lambda key: {"w": key}), r"init_fn\(key\): expected arrays of"),
+        (dict(key=0), r"key: expected jax.random.key\(seed\); got 0"),
+        (dict(num_targets=1.0), "num_targets: expected a whole number"),
+        (
+            dict(reference={}),
+            "reference: expected what `plasticity_reference` returned",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure(**options)
+    want = measure().arrays["curves"]
+    for options in (dict(inputs=np.asarray(INPUTS)), dict(family=families.sine)):
+        np.testing.assert_array_equal(measure(**options).arrays["curves"], want)
+    reference = probes.plasticity_reference(
+        apply_fn, init_fn, TX, params, INPUTS, key, num_targets=1, **BUDGET
+    )
+    measure(reference=reference)
+    for options in (dict(key=jax.random.key(5)), dict(num_steps=31)):
+        with pytest.raises(ValueError, match="made with the same key and budget"):
+            measure(reference=reference, **options)

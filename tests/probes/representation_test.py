@@ -211,3 +211,9 @@ def test_bad_input_is_refused():
         measure(np.ones((2, 2)), activation="sigmoyd")
     with pytest.raises(ValueError, match="linearised_threshold: expected 0 to 1"):
         measure(np.ones((2, 2)), linearised_threshold=90)
+
+
+@pytest.mark.parametrize("found", [jnp.ones((2, 3)), {"a": (jnp.ones((2, 3)),)}])
+def test_what_is_no_dict_of_arrays_is_refused(found):
+    with pytest.raises(ValueError, match="one array a layer"):
+        probes.representation(lambda params, x: found, {}, jnp.zeros((2, 1)))
