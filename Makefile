@@ -29,8 +29,10 @@ format: setup  ## let ruff write
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: setup  ## side-by-side timings, one ratio a line
-	$(PY) -m benchmarks.loop_overhead
+bench: setup  ## timings beside their peers, one ratio a line; BENCH=--quick: in a minute
+	@.ci/bench-setup || true
+	@$(PY) -m benchmarks.loop_overhead; overhead=$$?; \
+	$(PY) -m benchmarks.probes $(BENCH) && exit $$overhead
 
 clean:  ## remove caches and runs, not .venv
 	rm -rf .cache .pytest_cache .ruff_cache runs build dist *.egg-info

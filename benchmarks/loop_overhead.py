@@ -8,13 +8,12 @@ interleaved, CPU seconds, compilation apart, the median of the rounds' ratios. E
 """
 
 import functools
-import os
-import statistics
 import sys
-import time
 
-if hasattr(os, "sched_setaffinity"):  # before JAX counts the cores
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+from benchmarks import timing
+
+if __name__ == "__main__":
+    timing.pin()  # before JAX counts the cores
 
 import jax
 import jax.numpy as jnp
@@ -48,9 +47,8 @@ def main(argv: list[str]) -> int:
     for name, side, hidden, batch, seeds, axis, num_updates, target in CASES:
         ours, peer = _case(side, hidden, batch, tuple(range(seeds)), axis, num_updates)
         ours(), peer()  # compile
-        rounds = [(_seconds(ours), _seconds(peer)) for _ in range(_ROUNDS.value)]
-        ratio = statistics.median(a / b for a, b in rounds)
-        a, b = (statistics.median(column) for column in zip(*rounds, strict=True))
+        ours, peer = (functools.partial(timing.seconds, side) for side in (ours, peer))
+        ratio, a, b = timing.interleave(ours, peer, _ROUNDS.value)
         verdict = "" if ratio <= target else "  MISSED"
         missed += ratio > target
         print(f"{name:42} {a:8.3f} {b:8.3f} {ratio:6.3f} {target:7.2f}{verdict}")
@@ -137,12 +135,6 @@ def _hand_written(network, tx, batch, axis, num_updates):
         return jax.vmap(lambda key: train_one(key, images))(keys)
 
     return train
-
-
-def _seconds(thunk) -> float:
-    start = time.process_time()
-    thunk()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from plasticity_jax.checks import at_least
 from plasticity_jax.trees import as_float, path_name
 from plasticity_jax.types import LossFn, PyTree
 
-NUM_COMPARED = 32  # examples whose rows alone and together have to agree
+NUM_COMPARED = 8  # examples whose rows alone and together have to agree
 
 
 def is_key(key) -> None:
@@ -98,15 +98,7 @@ def mixes(fn: Callable, params: PyTree, batch: PyTree) -> jax.Array:
     way off: a loss that is fitted is rounding, alone and together.
     """
     few = jax.tree.map(lambda x: x[:NUM_COMPARED], batch)
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(0), len(leaves))
-    away = [
-        p + 0.1 * (jnp.sqrt(jnp.mean(p**2)) + 0.01) * jax.random.normal(k, p.shape)
-        if p.size
-        else p
-        for k, p in zip(keys, leaves, strict=True)
-    ]
-    params = jax.tree.unflatten(structure, away)
+    params = jax.tree.map(lambda p: 1.1 * p + 0.01, params)
     alone = jax.vmap(lambda x: fn(params, jax.tree.map(lambda x: x[None], x))[0])(few)
     together = fn(params, few)
     scale = jnp.max(jnp.abs(together))

@@ -128,7 +128,12 @@ def _multiply(plan: Plan, a: Factors, b: Factors) -> jax.Array:
     total = 0.0
     for group in plan.groups:
         mine = _Group(plan, group, a)
-        total += mine.multiply(mine if same else _Group(plan, group, b))
+        theirs = mine if same else _Group(plan, group, b)
+        if mine.has_positions:  # one after the other: their gradients take room
+            mine.operands, mine.errors, total = jax.lax.optimization_barrier(
+                (mine.operands, mine.errors, total)
+            )
+        total += mine.multiply(theirs)
     for x, y in zip(a.others, b.others, strict=True):
         total += _rows(x) @ _rows(y).T
     return total
@@ -140,28 +145,30 @@ class _Group:
 
     def __init__(self, plan: Plan, group: tuple[int, ...], factors: Factors):
         self._meetings = [plan.uses[index].meeting for index in group]
-        self._operands = [factors.operands[index] for index in group]
-        self._errors = [factors.errors[index] for index in group]
+        self.operands = [factors.operands[index] for index in group]
+        self.errors = [factors.errors[index] for index in group]
         self._n = len(factors.outputs)
+        a, g = jax.eval_shape(self._both)
+        self._positions, self._rows, self._columns = *a.shape[1:], g.shape[-1]
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether a weight meets the data more than once."""
+        return self._positions > 1
 
     def multiply(self, other: "_Group") -> jax.Array:
         """Returns inner products [N, N'] by whichever way costs the fewest FLOPs."""
-        a, g = jax.eval_shape(self._both)
-        (_, positions, rows), columns = a.shape, g.shape[-1]
-        n, m = self._n, other._n
-        if positions == 1:
+        if not self.has_positions:
             return self._by_factors(other)
-        in_pairs = n * m * positions**2 * (rows + columns + 8)
-        in_full = (n + m) * positions * rows * columns + n * m * rows * columns
-        if in_pairs < in_full:
-            return self._by_pairs(other)
-        return self._by_gradients(other, rows, columns, positions)
+        n, m, rows, columns = self._n, other._n, self._rows, self._columns
+        in_pairs = n * m * self._positions**2 * (rows + columns + 8)
+        in_full = (n + m) * self._positions * rows * columns + n * m * rows * columns
+        way = self._by_pairs if in_pairs < in_full else self._by_gradients
+        return way(other)
 
     def _both(self):
         """a [N, positions, K] and g [N, positions, O F]."""
-        return jax.vmap(self._unfold)(self._operands), jax.vmap(self._fold)(
-            self._errors
-        )
+        return jax.vmap(self._unfold)(self.operands), jax.vmap(self._fold)(self.errors)
 
     def _unfold(self, operands):
         unfolded = [
@@ -198,39 +205,43 @@ class _Group:
         at_a_time = MAX_BYTES // (2 * positions * m * positions * a.dtype.itemsize)
         return _in_batches(row, (a, g), at_a_time)
 
-    def _by_gradients(self, other, rows, columns, positions):
+    def _by_gradients(self, other):
         """The gradients themselves, as many columns of them as fit at a time."""
-        itemsize = 4
-        most = max(self._n, other._n) * rows * itemsize
-        width = min(columns, max(1, MAX_BYTES // most))
-        num_blocks = -(-columns // width)
+        each = max(self._n, other._n) * self._rows * 4
+        width = min(self._columns, max(1, MAX_BYTES // each))
 
         def block(index, total):
-            mine = self._gradients(index * width, width, positions)
-            theirs = (
-                mine
-                if self is other
-                else other._gradients(index * width, width, positions)
-            )
-            return total + mine @ theirs.T
+            mine = self._gradients(index * width, width)
+            if self is other:
+                return total + _with_itself(mine)
+            return total + mine @ other._gradients(index * width, width).T
 
-        start = block(0, 0.0)
-        return jax.lax.fori_loop(1, num_blocks, block, start)
+        num_blocks = -(-self._columns // width)
+        return jax.lax.fori_loop(1, num_blocks, block, block(0, 0.0))
 
-    def _gradients(self, start, width, positions):
+    def _gradients(self, start, width):
         """Columns start to start + width of each example's gradient, [N, K width]."""
 
         def gradient(pair):
             operands, errors = pair
             a, g = self._unfold(operands), self._fold(errors)
-            padding = -g.shape[1] % width
-            g = jnp.pad(g, ((0, 0), (0, padding)))
+            g = jnp.pad(g, ((0, 0), (0, -g.shape[1] % width)))
             g = jax.lax.dynamic_slice_in_dim(g, start, width, axis=1)
             return (a.T @ g).ravel()
 
-        rows = jax.eval_shape(self._both)[0].shape[2]
-        at_a_time = MAX_BYTES // (4 * positions * rows * 4)
-        return _in_batches(gradient, (self._operands, self._errors), at_a_time)
+        at_a_time = MAX_BYTES // (4 * self._positions * self._rows * 4)
+        return _in_batches(gradient, (self.operands, self.errors), at_a_time)
+
+
+def _with_itself(x: jax.Array) -> jax.Array:
+    """Returns x x^T. One of the two squares off the diagonal is the other's mirror;
+    finer cuts cost more in copies than they save."""
+    half = len(x) // 2
+    top, bottom = x[:half], x[half:]
+    corner = bottom @ top.T
+    upper = jnp.concatenate([top @ top.T, corner.T], axis=1)
+    lower = jnp.concatenate([corner, bottom @ bottom.T], axis=1)
+    return jnp.concatenate([upper, lower])
 
 
 def _in_batches(fn: Callable, xs: PyTree, at_a_time: int) -> jax.Array:
