@@ -219,6 +219,22 @@ def test_one_layer_has_the_spectrum_of_its_own_block():
         probes.hvp(loss_fn, params, batch, None, where=lambda path: "densel" in path)
 
 
+def test_seeds_under_vmap_are_the_seeds_alone():
+    def measure(params):
+        loss_fn = lambda p, batch, key: jnp.sum(p**4) * batch
+        return probes.hessian_spectrum(
+            loss_fn, params, jnp.ones(2), jax.random.key(0),
+            num_steps=4, num_draws=2, num_grid=20,
+        )  # fmt: skip
+
+    seeds = jax.random.normal(jax.random.key(1), (2, 6))
+    together = jax.vmap(measure)(seeds)
+    for index, params in enumerate(seeds):
+        alone = measure(params)
+        for name, value in alone.scalars.items():
+            np.testing.assert_allclose(together.scalars[name][index], value, rtol=1e-8)
+
+
 def test_a_basis_that_cannot_fit_is_refused_with_its_size():
     params = jax.ShapeDtypeStruct((10**12,), jnp.float32)
     with pytest.raises(ValueError, match=r"90 steps x 1,000,000,000,000.*360,000.0 GB"):
