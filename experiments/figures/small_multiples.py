@@ -57,6 +57,7 @@ ELSEWHERE = {
     "probe/num_inputs",
     "representation/num_examples",
     "representation/rank_limited",
+    "weights/numerical_rank",  # full, in practice
     "gradients/structured_fraction",
     "ntk/structured_fraction",
     "hessian_trace/num_draws",
@@ -67,6 +68,8 @@ LOG_RATIO = 100  # a positive metric that spans more is drawn on a log axis
 def names_of(runs: Sequence[Run], prefixes: Sequence[str]) -> list[str]:
     """Orders the metrics that any run has under some prefixes: known names first."""
     found = {name for run in runs for name in run.metrics} - ELSEWHERE
+    # Twins of fractions pooled over units, the same where layers are equally wide.
+    found = {name for name in found if not name.endswith("_by_layer")}
     found = {name for name in found if not _is_fine(name, runs)}
     found.discard(performance_metric(runs))
     ordered = []
@@ -126,7 +129,8 @@ INTERNALS = _plot(
     "What hidden units and weights do over training: units that"
     " never fire (dead) or hardly do (dormant), how many directions the features use"
     " (ranks), how large the weights are, how far they have moved, and what one more"
-    " update would do.",
+    " update would do. Fractions are pooled over units; metrics.jsonl has their means"
+    " over layers too.",
 )
 CURVATURE = _plot(
     "curvature_and_interference",
