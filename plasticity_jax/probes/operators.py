@@ -66,9 +66,9 @@ def hvp(
     Source: Pearlmutter 1994.
     """
 
-    def linearise(params_fn, selected, batch):
+    def linearise(params_fn, selected, batch, n):
         def total(selected):
-            return jnp.sum(loss_fn(params_fn(selected), batch, key))
+            return jnp.sum(loss_fn(params_fn(selected), batch, key)) / n
 
         product = jax.linearize(jax.grad(total), selected)[1]
         # Without the barrier XLA computes parts of the gradient once more for the
@@ -113,12 +113,12 @@ def gauss_newton_vp(
             f"the network alone; got {loss_fn}."
         )
 
-    def linearise(params_fn, selected, batch):
+    def linearise(params_fn, selected, batch, n):
         def outputs_fn(selected):
             return loss_fn.outputs_fn(params_fn(selected), batch, key)
 
         def total(outputs):
-            return jnp.sum(loss_fn.losses_fn(outputs, batch))
+            return jnp.sum(loss_fn.losses_fn(outputs, batch)) / n
 
         outputs, forward = jax.linearize(outputs_fn, selected)
         curvature = jax.linearize(jax.grad(total), outputs)[1]
@@ -156,53 +156,53 @@ def fisher_vp(
     Source: Kunstner et al. 2019, arXiv 1905.12558, on the three Fishers.
     """
 
-    def linearise(params_fn, selected, batch):
+    def linearise(params_fn, selected, batch, n):
         def losses(selected):
             return loss_fn(params_fn(selected), batch, key)
 
         forward = jax.linearize(losses, selected)[1]
         backward = jax.linear_transpose(forward, selected)
-        return lambda vector: backward(forward(vector))[0]
+        return lambda vector: backward(forward(vector) / n)[0]
 
     options = dict(where=where, chunk_size=chunk_size, precision=precision)
     return _operator(linearise, loss_fn, params, batch, key, **options)
 
 
 def _operator(linearise, loss_fn, params, batch, key, *, where, chunk_size, precision):
-    """Builds the product from `linearise`, which sums over the examples it is given."""
+    """Builds the product from `linearise`, which sums over the examples it is given and
+    divides by N, the number of all."""
     checks.is_precision(precision)
     params = checks.float_params(params)
     n = checks.num_examples(batch)
-    mixes = False
     with jax.default_matmul_precision(precision):
         checks.unreduced(loss_fn, params, batch, key, n)
         selected = trees.select(params, where)
         params_fn = lambda selected: trees.fill(selected, params)
         if chunk_size is None:
-            total = linearise(params_fn, selected, batch)
+            total = linearise(params_fn, selected, batch, n)
         else:
             checks.counts(chunk_size=chunk_size)
             losses_fn = lambda params, batch: loss_fn(params, batch, key)
             mixes = checks.mixes(losses_fn, params, batch)
             checks.refuse_mixing("loss_fn, with chunk_size", mixes)
-            one_chunk = lambda chunk, vector: linearise(params_fn, selected, chunk)(
-                vector
-            )
-            total = lambda vector: sum_chunks(
-                lambda chunk: one_chunk(chunk, vector), batch, n, chunk_size
-            )
+
+            def total(vector):
+                one = lambda chunk: linearise(params_fn, selected, chunk, n)(vector)
+                return _sum_chunks(one, batch, n, chunk_size)
 
     def product(vector: PyTree) -> PyTree:
         checks.same_structure("vector", vector, selected)
         vector = jax.tree.map(lambda v, p: jnp.asarray(v, p.dtype), vector, selected)
         with jax.default_matmul_precision(precision):
             found = total(vector)
-        return jax.tree.map(lambda x: jnp.where(mixes, jnp.nan, x / n), found)
+        if chunk_size is None:
+            return found
+        return jax.tree.map(lambda x: jnp.where(mixes, jnp.nan, x), found)
 
     return product
 
 
-def sum_chunks(fn: Callable, batch: PyTree, n: int, chunk_size: int) -> PyTree:
+def _sum_chunks(fn: Callable, batch: PyTree, n: int, chunk_size: int) -> PyTree:
     """Sums fn(chunk) over the batch, `chunk_size` examples at a time and the rest."""
     chunk_size = min(chunk_size, n)
     whole = n - n % chunk_size
