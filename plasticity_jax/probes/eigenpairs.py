@@ -14,6 +14,7 @@ from plasticity_jax.probes.lanczos import (
     noise_level,
     orthogonalise,
     put,
+    refuse_too_large,
     rescaled,
 )
 from plasticity_jax.probes.operators import hvp
@@ -83,11 +84,7 @@ def top_eigenpairs(
     within(k, flat.size, num_steps=num_steps)
     block_size = min(k, 4) if block_size is None else block_size
     within(1, num_steps, block_size=block_size)
-    checks.fits(
-        num_steps * flat.nbytes,
-        f"The Lanczos basis of {num_steps} vectors x {flat.size:,} parameters",
-        "Take fewer (num_steps), or a part of the parameters (where).",
-    )
+    refuse_too_large(num_steps, flat)
     product = hvp(
         loss_fn, params, batch, key_loss,
         where=where, chunk_size=chunk_size, precision=precision,

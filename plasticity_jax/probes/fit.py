@@ -71,31 +71,14 @@ def fit(
         if family.recentred:
             target = target + centre
 
-        def pool_loss(params):
-            return jnp.mean(reported_loss(params, inputs, target))
-
-        def step(index, carry):
-            params, opt_state = carry
-            rows = jax.random.randint(
-                jax.random.fold_in(key, index), (batch_size,), 0, n
-            )
+        def rows_loss(params, rows):
             batch, batch_target = jax.tree.map(lambda x: x[rows], (inputs, target))
+            return jnp.mean(fitted_loss(params, batch, batch_target))
 
-            def loss(params):
-                return jnp.mean(fitted_loss(params, batch, batch_target))
-
-            updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
-
-        def segment(carry, bounds):
-            carry = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
-            return carry, pool_loss(carry[0])
-
-        steps = jnp.asarray(curve_steps(num_steps))
-        bounds = jnp.stack([steps[:-1], steps[1:]], axis=1)
+        step = _step(tx, rows_loss, key, n, batch_size)
+        pool_loss = lambda params: jnp.mean(reported_loss(params, inputs, target))
         start = tx.init(params) if opt_state is None else opt_state
-        _, losses = jax.lax.scan(segment, (params, start), bounds)
-        return jnp.concatenate([pool_loss(params)[None], losses])
+        return _curve(step, pool_loss, params, start, curve_steps(num_steps))
 
     with jax.default_matmul_precision(precision):
         target = jax.tree.map(lambda x: x[0], targets)
@@ -106,6 +89,32 @@ def fit(
         if jax.default_backend() == "cpu":
             return jax.lax.map(curve, targets)
         return jax.vmap(curve)(targets)
+
+
+def _step(tx, rows_loss: Callable, key: Key, n: int, batch_size: int) -> Callable:
+    """Returns (index, (params, opt_state)) -> the same after one update."""
+
+    def step(index, carry):
+        params, opt_state = carry
+        rows = jax.random.randint(jax.random.fold_in(key, index), (batch_size,), 0, n)
+        gradient = jax.grad(rows_loss)(params, rows)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    return step
+
+
+def _curve(step: Callable, pool_loss: Callable, params, opt_state, steps: np.ndarray):
+    """Returns the pool's loss at each of `steps`, [L]; `steps` starts at 0."""
+
+    def segment(carry, bounds):
+        carry = jax.lax.fori_loop(bounds[0], bounds[1], step, carry)
+        return carry, pool_loss(carry[0])
+
+    steps = jnp.asarray(steps)
+    bounds = jnp.stack([steps[:-1], steps[1:]], axis=1)
+    _, losses = jax.lax.scan(segment, (params, opt_state), bounds)
+    return jnp.concatenate([pool_loss(params)[None], losses])
 
 
 def curve_steps(num_steps: int) -> np.ndarray:

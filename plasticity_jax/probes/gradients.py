@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import trees
 from plasticity_jax.probes import checks, ranks
 from plasticity_jax.probes.gram import gram
 from plasticity_jax.probes.result import report
+from plasticity_jax.probes.similarity import cosines, eigenvalues, mean_off_diagonal
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
 
 
@@ -53,37 +53,23 @@ def gradient_gram(
     Source: Goodfellow 2015, arXiv 1510.01799, for one layer's factors.
     Cost: about a gradient per example and N^2 times the widths of the layers.
     """
-    options = dict(where=where, chunk_size=chunk_size, precision=precision)
-    found, scale, fraction = _gram(loss_fn, params, batch, key, method, **options)
-    found = found * scale[:, None] * scale
+    products, scale, fraction = _of_losses(
+        loss_fn, params, batch, key, method=method, where=where,
+        chunk_size=chunk_size, precision=precision,
+    )  # fmt: skip
+    found = products * scale[:, None] * scale
     scalars = {"structured_fraction": fraction}
     return report("gram", scalars, {"gram": found}, found)
 
 
-def _gram(loss_fn, params, batch, key, method, *, where, chunk_size, precision):
-    """Returns (products [N, N] of gradients over their scale, NaN where the loss mixes
-    examples; scale [N]; structured fraction)."""
-    checks.is_precision(precision)
+def _of_losses(loss_fn, params, batch, key, **options):
+    """`gram` of the losses, checked."""
+    checks.is_precision(options["precision"])
     params = checks.float_params(params)
     n = checks.num_examples(batch, minimum=2)
-
-    def compute(params, batch, key):
-        selected = trees.select(params, where)
-
-        def one_loss(selected, example):
-            alone = jax.tree.map(lambda x: x[None], example)
-            return loss_fn(trees.fill(selected, params), alone, key)
-
-        found = gram(one_loss, selected, batch, n, method, chunk_size)
-        losses_fn = lambda params, batch: loss_fn(params, batch, key)
-        return *found, checks.mixes(losses_fn, params, batch)
-
-    with jax.default_matmul_precision(precision):
-        checks.unreduced(loss_fn, params, batch, key, n)
-        # One program also where the caller has none: it drops what is computed twice.
-        found, scale, fraction, mixes = jax.jit(compute)(params, batch, key)
-    checks.refuse_mixing("loss_fn", mixes)
-    return jnp.where(mixes, jnp.nan, found), scale, fraction
+    checks.unreduced(loss_fn, params, batch, key, n)
+    losses_fn = lambda params, batch: loss_fn(params, batch, key)
+    return gram("loss_fn", losses_fn, params, batch, **options)
 
 
 def gradient_covariance(
@@ -131,31 +117,23 @@ def gradient_covariance(
             f"num_clusters: expected 1 to N = {n}, the examples; got {num_clusters}."
         )
     key_loss, key_order = jax.random.split(key)
-    options = dict(where=where, chunk_size=chunk_size, precision=precision)
-    products, scale, fraction = _gram(
-        loss_fn, params, batch, key_loss, method, **options
-    )
-    # Cosines of the scaled gradients: tiny ones have squares too.
-    length = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
-    inverse = jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1.0), 0.0)
-    cosine = products * inverse[:, None] * inverse
-    norm = length * scale
-
-    off_diagonal = ~jnp.eye(n, dtype=bool)
-
-    def mean(values):
-        return jnp.sum(jnp.where(off_diagonal, values, 0.0)) / (n * (n - 1))
-
+    products, scale, fraction = _of_losses(
+        loss_fn, params, batch, key_loss, method=method, where=where,
+        chunk_size=chunk_size, precision=precision,
+    )  # fmt: skip
+    # Of the scaled gradients: tiny ones have cosines too.
+    cosine, length = cosines(products)
+    norm, off_diagonal = length * scale, ~jnp.eye(n, dtype=bool)
     largest = jnp.max(scale)
     share = scale / largest
-    second_moment = _eigenvalues(products * share[:, None] * share) / n
+    second_moment = eigenvalues(products * share[:, None] * share) / n
     scalars = {
-        "mean_cosine": mean(cosine),
-        "mean_abs_cosine": mean(jnp.abs(cosine)),
+        "mean_cosine": mean_off_diagonal(cosine),
+        "mean_abs_cosine": mean_off_diagonal(jnp.abs(cosine)),
         "min_cosine": jnp.min(jnp.where(off_diagonal, cosine, jnp.inf)),
-        "negative_share": mean(cosine < 0),
-        "interference_share": mean(cosine < -0.1),
-        "effective_rank": ranks.effective_rank(_eigenvalues(cosine)),
+        "negative_share": mean_off_diagonal(cosine < 0),
+        "interference_share": mean_off_diagonal(cosine < -0.1),
+        "effective_rank": ranks.effective_rank(eigenvalues(cosine)),
         "fisher_srank": ranks.srank(second_moment),
         "gradient_sparsity": jnp.mean(length == 0),
         "mean_norm": jnp.mean(norm),
@@ -169,11 +147,6 @@ def gradient_covariance(
         "second_moment": second_moment * largest**2,
     }
     return report("gradients", scalars, arrays, products)
-
-
-def _eigenvalues(matrix: jax.Array) -> jax.Array:
-    """Of a positive semi-definite matrix, descending, rounding below 0 taken away."""
-    return jnp.maximum(jnp.linalg.eigvalsh(matrix), 0.0)[::-1]
 
 
 def cluster_order(points: jax.Array, key: Key, num_clusters: int) -> jax.Array:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from plasticity_jax import trees
 from plasticity_jax.checks import one_of
 from plasticity_jax.probes import checks, contraction
 from plasticity_jax.probes.contraction import Factors, Plan
@@ -17,32 +18,59 @@ MAX_BYTES = 2**28  # of any one intermediate array
 
 
 def gram(
-    fn: Callable,
+    name: str,
+    rows_fn: Callable,
     params: PyTree,
     batch: PyTree,
-    n: int,
-    method: str,
-    chunk_size: int | None,
     *,
+    method: str,
+    where: Callable | None,
+    chunk_size: int | None,
+    precision: str,
     pairs_of_outputs: bool = False,
-) -> tuple[jax.Array, jax.Array, float]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Computes <d f_o(x_i) / d params, d f_q(x_j) / d params> / (scale_i scale_j).
 
     Args:
-      fn: (params, example) -> [O], one example without leading axis.
-      params: floating arrays, P entries.
+      name: of `rows_fn` in messages.
+      rows_fn: (params, batch) -> [N, ...], O numbers an example; row i depends on
+        example i alone.
+      params: floating arrays.
       batch: leading axis N.
-      n: N.
-      method: `auto` factors what it can; `blocks` takes every gradient as it is.
-      chunk_size: examples at a time; by default as many as keep the gradients that are
-        not factored within MAX_BYTES.
+      method, where, chunk_size, precision: as `gradient_gram`.
       pairs_of_outputs: each pair (o, q), or the sum over o = q.
 
     Returns:
-      (products [N, N], or [N, N, O, O]; scale [N], powers of two that bring each
-      example's gradients to the size of 1; share of the P entries that were factored).
+      (products [N, N], or [N, N, O, O], NaN where `rows_fn` mixes examples; scale [N],
+      powers of two that bring each example's gradients to the size of 1; share [] of
+      the selected entries that were factored).
+
+    Raises:
+      ValueError: an unknown method or precision, a chunk size that is no count, rows
+        that mix examples (where values are known).
     """
     one_of("method", method, METHODS)
+
+    def compute(params, batch):
+        selected = trees.select(params, where)
+
+        def one(selected, example):
+            alone = jax.tree.map(lambda x: x[None], example)
+            return rows_fn(trees.fill(selected, params), alone).ravel()
+
+        products = _products(one, selected, batch, method, chunk_size, pairs_of_outputs)
+        return *products, checks.mixes(rows_fn, params, batch)
+
+    with jax.default_matmul_precision(precision):
+        # One program also where the caller has none: it drops what is computed twice.
+        products, scale, share, mixes = jax.jit(compute)(params, batch)
+    checks.refuse_mixing(name, mixes)
+    return jnp.where(mixes, jnp.nan, products), scale, share
+
+
+def _products(fn, params, batch, method, chunk_size, pairs_of_outputs):
+    """`gram` of fn: (params, example) -> [O], one example without leading axis."""
+    n = checks.num_examples(batch)
     first = jax.tree.map(lambda x: x[0], batch)
     plan, factors_of = contraction.plan(fn, params, first, factor=method == "auto")
     sizes = [leaf.size for leaf in jax.tree.leaves(params)]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from plasticity_jax import trees
+from plasticity_jax.probes import checks
 
 MAX_BLOCKS = 16  # each is one more branch in the program
 
@@ -20,6 +21,15 @@ def empty_basis(num_rows: int, size: int, dtype) -> tuple[jax.Array, ...]:
     block = 8 * -(-num_rows // (8 * MAX_BLOCKS))
     num_blocks = -(-num_rows // block)
     return tuple(jnp.zeros((block, size), dtype) for _ in range(num_blocks))
+
+
+def refuse_too_large(num_rows: int, like: jax.Array) -> None:
+    """Refuses a basis of so many vectors that one device cannot hold."""
+    checks.fits(
+        num_rows * like.nbytes,
+        f"The Lanczos basis of {num_rows} steps x {like.size:,} parameters",
+        "Take fewer steps (num_steps), or a part of the parameters (where).",
+    )
 
 
 def put(basis: tuple[jax.Array, ...], index, vector: jax.Array):

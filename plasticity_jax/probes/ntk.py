@@ -1,16 +1,15 @@
 """The empirical neural tangent kernel: inner products of the outputs' gradients."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from plasticity_jax import trees
 from plasticity_jax.checks import one_of
 from plasticity_jax.probes import checks, ranks
 from plasticity_jax.probes.gram import gram
 from plasticity_jax.probes.result import report
+from plasticity_jax.probes.similarity import cosines, eigenvalues, mean_off_diagonal
 from plasticity_jax.types import ProbeResult, PyTree
 
 OUTPUTS = ("trace", "full")
@@ -64,34 +63,19 @@ def empirical_ntk(
             f"{outputs_shape}."
         )
 
-    def compute(params, inputs):
-        selected = trees.select(params, where)
-
-        def one_output(selected, example):
-            alone = jax.tree.map(lambda x: x[None], example)
-            return apply_fn(trees.fill(selected, params), alone).ravel()
-
-        return gram(
-            one_output, selected, inputs, n, method, chunk_size,
-            pairs_of_outputs=outputs == "full",
-        )  # fmt: skip
-
-    with jax.default_matmul_precision(precision):
-        kernel, scale, fraction = jax.jit(compute)(params, inputs)
-        mixes = jax.jit(partial(checks.mixes, apply_fn))(params, inputs)
-    checks.refuse_mixing("apply_fn", mixes)
-    extra = (1,) * (kernel.ndim - 2)
-    kernel = kernel * scale.reshape(-1, 1, *extra) * scale.reshape(1, -1, *extra)
-    kernel = jnp.where(mixes, jnp.nan, kernel)
-    trace = kernel if outputs == "trace" else jnp.trace(kernel, axis1=2, axis2=3)
-    norm = jnp.sqrt(jnp.maximum(jnp.diagonal(trace), 0.0))
-    scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1.0), 0.0)
-    cosine = trace * scale[:, None] * scale[None, :]
-    alike = jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0.0, cosine)) / (n * (n - 1))
-    spectrum = jnp.maximum(jnp.linalg.eigvalsh(trace), 0.0)[::-1]
+    products, scale, fraction = gram(
+        "apply_fn", apply_fn, params, inputs, method=method, where=where,
+        chunk_size=chunk_size, precision=precision, pairs_of_outputs=outputs == "full",
+    )  # fmt: skip
+    scales = jnp.expand_dims(scale[:, None] * scale, tuple(range(2, products.ndim)))
+    kernel = products * scales
+    if outputs == "full":
+        products = jnp.trace(products, axis1=2, axis2=3)
+    trace = products * scale[:, None] * scale
+    cosine, _ = cosines(products)
     scalars = {
-        "effective_rank": ranks.effective_rank(spectrum),
-        "mean_cosine": alike,
+        "effective_rank": ranks.effective_rank(eigenvalues(trace)),
+        "mean_cosine": mean_off_diagonal(cosine),
         "trace": jnp.trace(trace) / n,
         "structured_fraction": fraction,
     }

@@ -165,43 +165,41 @@ def plasticity(
     if reference is None:
         targets = draw()
     else:
-        if not isinstance(reference, dict) or "targets" not in reference:
-            raise ValueError(
-                "reference: expected what `plasticity_reference` returned; got "
-                f"{type(reference).__name__}. Give theta_0 as `reference_params`."
-            )
-        targets = reference["targets"]
         terms = _terms(key, num_targets, num_steps, batch_size)
-        _check_reference(reference, jax.eval_shape(draw), terms)
-
+        targets = _shared_targets(reference, jax.eval_shape(draw), terms)
     curves = fit(
         apply_fn, tx, params, inputs, targets, key_fit, opt_state=opt_state, **options
     )
-    final_loss, steps = curves[:, -1], curve_steps(num_steps)
     baseline = families.baseline(family, targets, outputs)
-    mean_loss = jnp.mean(final_loss)
-    area = jnp.trapezoid(jnp.mean(curves, axis=0), jnp.asarray(steps)) / num_steps
-    scalars = {
-        "final_loss": mean_loss,
-        "baseline": baseline,
-        "plasticity": baseline - mean_loss,
-        "auc": area,
-        "num_inputs": jnp.float32(n),
-    }
-    if reference is not None:
-        initial_loss = jnp.mean(reference["initial_loss"])
-        loss = mean_loss - initial_loss
-        scalars |= {
-            "initial_loss": initial_loss,
-            "fresh_loss": jnp.mean(reference["fresh_loss"]),
-            "plasticity_loss": loss,
-            "rho": loss / (baseline - initial_loss),
-            "unsolved_at_init": (initial_loss > baseline / 2).astype(jnp.float32),
-        }
-    arrays = {"curves": curves, "steps": jnp.asarray(steps), "final_loss": final_loss}
+    steps = jnp.asarray(curve_steps(num_steps))
+    scalars = _scalars(curves, steps, baseline, reference)
+    scalars["num_inputs"] = jnp.float32(n)
+    arrays = {"curves": curves, "steps": steps, "final_loss": curves[:, -1]}
     # A baseline in closed form is finite where the curves are.
     measured = curves if family.baseline else (curves, baseline)
     return report("probe", scalars, arrays, measured)
+
+
+def _scalars(curves, steps, baseline, reference) -> dict[str, jax.Array]:
+    """Reduces curves [T, L], at steps [L], to numbers as `plasticity` names them."""
+    final_loss, curve = jnp.mean(curves[:, -1]), jnp.mean(curves, axis=0)
+    scalars = {
+        "final_loss": final_loss,
+        "baseline": baseline,
+        "plasticity": baseline - final_loss,
+        "auc": jnp.trapezoid(curve, steps) / steps[-1],
+    }
+    if reference is None:
+        return scalars
+    initial_loss = jnp.mean(reference["initial_loss"])
+    loss = final_loss - initial_loss
+    return scalars | {
+        "initial_loss": initial_loss,
+        "fresh_loss": jnp.mean(reference["fresh_loss"]),
+        "plasticity_loss": loss,
+        "rho": loss / (baseline - initial_loss),
+        "unsolved_at_init": (initial_loss > baseline / 2).astype(jnp.float32),
+    }
 
 
 def _checked(init_fn, tx, params, inputs, key, num_targets, num_steps, batch_size):
@@ -223,7 +221,13 @@ def _terms(key, num_targets, num_steps, batch_size) -> jax.Array:
     return jnp.concatenate([jnp.uint32([num_targets, num_steps, batch_size]), data])
 
 
-def _check_reference(reference, expected, terms):
+def _shared_targets(reference, expected, terms):
+    """Returns the reference's targets, or refuses those made on other terms."""
+    if not isinstance(reference, dict) or "targets" not in reference:
+        raise ValueError(
+            "reference: expected what `plasticity_reference` returned; got "
+            f"{type(reference).__name__}. Give theta_0 as `reference_params`."
+        )
     targets = reference["targets"]
     expected, got = (jax.tree.map(jnp.shape, tree) for tree in (expected, targets))
     if expected != got:
@@ -238,3 +242,4 @@ def _check_reference(reference, expected, terms):
             "reference: expected one made with the same key and budget (num_targets, "
             f"num_steps, batch_size, key: {terms}); got one made with {made_with}."
         )
+    return targets

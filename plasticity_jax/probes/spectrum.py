@@ -9,7 +9,11 @@ from jax.flatten_util import ravel_pytree
 from plasticity_jax import trees
 from plasticity_jax.checks import above_zero, at_least, within
 from plasticity_jax.probes import checks
-from plasticity_jax.probes.lanczos import rescaled, tridiagonalise
+from plasticity_jax.probes.lanczos import (
+    refuse_too_large,
+    rescaled,
+    tridiagonalise,
+)
 from plasticity_jax.probes.operators import hvp
 from plasticity_jax.probes.result import report
 from plasticity_jax.types import Key, LossFn, ProbeResult, PyTree
@@ -76,11 +80,7 @@ def hessian_spectrum(
     selected = trees.select(checks.float_params(params), where)
     flat, unravel = ravel_pytree(selected)
     num_steps = min(num_steps, flat.size)
-    checks.fits(
-        num_steps * flat.nbytes,
-        f"The Lanczos basis of {num_steps} steps x {flat.size:,} parameters",
-        "Take fewer steps (num_steps), or a part of the parameters (where).",
-    )
+    refuse_too_large(num_steps, flat)
 
     def draw(key):
         product = hvp(
