@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from experiments import points
 from experiments.readings import READINGS
 from experiments.schema import (
     bind,
@@ -42,6 +43,7 @@ KEYS = {
     "network": Mapping,
     "optimizer": Mapping,
     "interventions": tuple[Mapping, ...],  # in order
+    "points": tuple[Mapping, ...],  # {path: value}: all seeds once for each
     "dataset": Mapping,
     "seeds": Mapping,
     "probes": Mapping,
@@ -49,7 +51,7 @@ KEYS = {
     "log_every": int,  # updates between rows
     "save_every": int,  # updates between checkpoints
 }
-OPTIONAL = ("label", "dataset", "probes", "interventions")
+OPTIONAL = ("label", "dataset", "probes", "interventions", "points")
 WHEN = ("at", "every")  # of a probe's section: its times; the rest are its settings
 
 
@@ -80,6 +82,7 @@ def build(config: Mapping) -> Experiment:
     names = ("total_updates", "log_every", "save_every")
     counts = {name: config[name] for name in names}
     checks.at_least(1, **counts)
+    points.check(config)
     learner = _atari(config) if _on_host(config) else _pure(config)
     probes = {
         name: _probe(config, name, section)
@@ -119,12 +122,23 @@ def _pure(config: Mapping) -> Learner:
     network = choose("config.network", config["network"], NETWORKS, "num_outputs")
     network = network(num_outputs=training.num_classes)
     seeds, axis = bind("config.seeds", _seeds, config["seeds"])()
-    method_fn, hparams = _method(config, len(seeds))
+    places = points.numbers(config, len(seeds))
+    spread = points.spread(config, len(seeds))
+    method_fn, hparams = _method(spread, len(places) or len(seeds))
+    vary = {}
+    if own := points.learner_values(config, settings, network.head_meaning, len(seeds)):
+        hparams["config.learner"] = own
+        vary["vary_fn"] = lambda hparams: hparams["config.learner"]
     with naming("config.learner"):
-        pure, shared = module.make(network, method_fn, training, held_out, settings)
+        pure, shared = module.make(
+            network, method_fn, training, held_out, settings, **vary
+        )
     first = method_fn(_of_seed(hparams, 0))
     compose.warn_of_silence(first, module.period(settings), config["total_updates"])
-    return vectorize.vectorize(pure, shared, seeds, hparams=hparams, axis=axis)
+    seeds = seeds * max(1, len(config.get("points", ())))
+    return vectorize.vectorize(
+        pure, shared, seeds, hparams=hparams, points=places, axis=axis
+    )
 
 
 def _method(config: Mapping, count: int):
@@ -160,6 +174,7 @@ def _of_seed(hparams: dict, index: int) -> dict:
     return {
         where: {name: float(values[index]) for name, values in section.items()}
         for where, section in hparams.items()
+        if where != "config.learner"
     }
 
 

@@ -32,15 +32,24 @@ def override(config: dict, assignments: Sequence[str]) -> dict:
                 f"--set: expected path=value, as optimizer.clip_norm=1.0; got "
                 f"{assignment!r}."
             )
-        *parents, last = path.split(".")
-        place = config
-        for name in parents:
-            place = _into(place, name, path)
-        if isinstance(place, list):
-            place[_index(place, last, path)] = _parse(text)
-        else:
-            place[last] = _parse(text)
+        assign(config, path, _parse(text))
     return config
+
+
+def assign(config: dict, path: str, value) -> None:
+    """Sets what is at a path, as `interventions.0.tau`, in place.
+
+    Raises:
+      ValueError: a path through something that holds no settings.
+    """
+    *parents, last = path.split(".")
+    place = config
+    for name in parents:
+        place = _into(place, name, path)
+    if isinstance(place, list):
+        place[_index(place, last, path)] = value
+    else:
+        place[last] = value
 
 
 def _into(place, name: str, path: str):

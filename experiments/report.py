@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.runs import find_runs
-from experiments.statistics import summary_table
+from experiments.summary import summary_table
 from experiments.tidy import write_tidy
 
 _OUT = flags.DEFINE_string("out", "report.html", "path of the page to write")

@@ -5,6 +5,7 @@ A workdir holds `config.json`, `environment.json` (one object a launch),
 `arrays/<probe>_<updates>.npz`. Nothing here is written, and no file is unpickled.
 """
 
+import copy
 import dataclasses
 import functools
 import json
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.overrides import assign
+
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 _ARRAY_FILE = re.compile(r"(?P<probe>.+)_(?P<updates>\d{9,})\.npz")
@@ -25,7 +28,7 @@ _ARRAY_FILE = re.compile(r"(?P<probe>.+)_(?P<updates>\d{9,})\.npz")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one workdir recorded.
+    """What one workdir recorded, or, where a launch had several `points`, of one.
 
     A seed that failed (`failed_at` set in any of its rows) is left out of `seeds`, and
     so out of every series and array: a mean whose seeds change along the way shows
@@ -38,6 +41,8 @@ class Run:
     launches: list[dict]
     rows: list[dict]
     timings: list[dict]
+    point: int | None = None  # which of the launch's
+    num_points: int = 1
 
     @functools.cached_property
     def all_seeds(self) -> list[int]:
@@ -126,11 +131,13 @@ class Run:
                 arrays = {name: stored[name] for name in stored.files}
         except Exception as error:  # NumPy raises many kinds for an altered file
             raise ValueError(f"{path}: not a whole NPZ file ({error})") from error
-        keep = [self.all_seeds.index(seed) for seed in self.seeds]
+        num_seeds = len(self.all_seeds)
+        num_members, first = self.num_points * num_seeds, (self.point or 0) * num_seeds
+        keep = [first + self.all_seeds.index(seed) for seed in self.seeds]
         for name, array in arrays.items():
-            if array.shape[:1] != (len(self.all_seeds),):
+            if array.shape[:1] != (num_members,):
                 raise ValueError(
-                    f"{path}: expected {len(self.all_seeds)} seeds (those of {METRICS})"
+                    f"{path}: expected {num_members} seeds (those of {METRICS})"
                     f" on the first axis of {name!r}, got shape {array.shape}; the"
                     " file and the rows are not of one run"
                 )
@@ -159,22 +166,43 @@ def is_run(path: Path) -> bool:
     return (path / CONFIG).is_file() and (path / METRICS).is_file()
 
 
-def load_run(workdir: Path) -> Run:
-    """Reads one workdir; its label is the config's, or else the folder's name."""
+def load_runs(workdir: Path) -> list[Run]:
+    """Reads one workdir: one run, or one for each of its config's `points`.
+
+    The label is the config's, or else the folder's name; a point's values follow it.
+    """
     workdir = Path(workdir).resolve()
     config = _read_json(workdir / CONFIG, dict)
     environment = workdir / "environment.json"
     rows = {}
     for row in _read_lines(workdir / METRICS, ("updates", "seed")):
         # A resumed run may write a row again: the later one counts.
-        rows[row["updates"], row["seed"]] = row
-    return Run(
+        rows[row["updates"], row.get("point"), row["seed"]] = row
+    whole = Run(
         label=str(config.get("label") or workdir.name),
         workdir=workdir,
         config=config,
         launches=_read_json(environment, list) if environment.is_file() else [],
         rows=list(rows.values()),
         timings=_read_lines(workdir / "timing.jsonl", ("phase", "seconds")),
+    )
+    points = config.get("points", [])
+    return [_at_point(whole, index) for index in range(len(points))] or [whole]
+
+
+def _at_point(whole: Run, index: int) -> Run:
+    values = whole.config["points"][index]
+    config = {n: copy.deepcopy(v) for n, v in whole.config.items() if n != "points"}
+    for path, value in values.items():
+        assign(config, path, value)
+    told = (f"{path.split('.')[-1]} {value}" for path, value in values.items())
+    return dataclasses.replace(
+        whole,
+        label=", ".join([whole.label, *told]),
+        config=config,
+        rows=[row for row in whole.rows if row["point"] == index],
+        point=index,
+        num_points=len(whole.config["points"]),
     )
 
 
@@ -194,7 +222,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     for path in map(Path, paths):
         found = [path] if is_run(path) else _children(path)
         workdirs.update((workdir.resolve(), None) for workdir in found)
-    return _distinct([load_run(workdir) for workdir in workdirs])
+    return _distinct([run for workdir in workdirs for run in load_runs(workdir)])
 
 
 def _children(path: Path) -> list[Path]:

@@ -80,12 +80,14 @@ class Instruments:
     def _rows(self, state, updates: int, figures: dict) -> list[dict]:
         rows = []
         failed_at = jax.device_get(self._learner.failed_at(state))
+        points = self._learner.points
         for index, seed in enumerate(self._learner.seeds):
             values = {name: _number(figures[name][index]) for name in sorted(figures)}
             rows.append(
                 {
                     "updates": updates,
                     "seed": seed,
+                    **({"point": points[index]} if points else {}),
                     "finite": None not in values.values(),
                     "failed_at": None
                     if failed_at[index] < 0

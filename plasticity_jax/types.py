@@ -211,3 +211,4 @@ class Learner(NamedTuple):
     measure: Callable  # (fn(view, *args)) -> compiled (snapshot, *args) -> [S, ...]
     export: Callable[[Any], dict]  # (state) -> nested dicts of arrays
     restore: Callable[[dict], Any]  # its inverse
+    points: tuple[int, ...] = ()  # [S] which settings each seed has, where they differ

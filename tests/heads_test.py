@@ -189,8 +189,13 @@ def test_a_support_has_to_hold_the_returns():
     for kind in ("two_hot", "hl_gauss", "c51"):
         head = Head(kind, support=(-2.0, 10.0))
         head.require_support(0.9)  # 1 / (1 - .9) is 10 and a rounding
-        with pytest.raises(ValueError, match=r"at least 100, .* 0.99; got \(-2.0, 10"):
+        with pytest.raises(
+            ValueError, match=r"holds 0 to 100, .* 0.99; got \(-2.0, 10"
+        ):
             head.require_support(0.99)
+        head.require_support(0.9, (-0.2, 0.5))
+        with pytest.raises(ValueError, match=r"holds -5 to 5, .* from -0.5 to 0.5"):
+            head.require_support(0.9, (-0.5, 0.5))
         with pytest.raises(ValueError, match="no support holds undiscounted returns"):
             head.require_support(1.0)
     for kind in (*ATOMLESS, "quantile"):

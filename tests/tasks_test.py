@@ -56,6 +56,46 @@ def walk(name, policy, num_steps=4_000):
     return np.asarray(states), jax.device_get(seen), np.asarray(rewards)
 
 
+@pytest.mark.parametrize("name", block_mdp.NAMES)
+def test_an_environment_by_its_place_is_the_one_by_name(name):
+    key, place = jax.random.key(3), jnp.int32(block_mdp.NAMES.index(name))
+    states = block_mdp.latents(name, key, LABELS, 3)
+
+    @jax.jit
+    def by_place(place):
+        states = block_mdp.latents(place, key, LABELS, 3)
+        return states, block_mdp.make(place, states, 3)
+
+    expected = states, block_mdp.make(name, states, 3)
+    jax.tree.map(np.testing.assert_array_equal, by_place(place), expected)
+
+
+@pytest.mark.parametrize("name", block_mdp.NAMES)
+def test_average_reward_is_what_a_long_walk_earns(name):
+    # Right in states 0 and 1, in state 2 half the time.
+    states = block_mdp.latents(name, jax.random.key(7), LABELS, 3)
+    mdp = block_mdp.make(name, states, 3)
+    policy = jnp.array([[1.0, 0, 0], [0, 1, 0], [0, 0.5, 0.5]])
+
+    def step(env, key):
+        key_action, key_step = jax.random.split(key)
+        logits = jnp.log(policy[env.latent])
+        action = jax.random.categorical(key_action, logits)
+        reward, env = block_mdp.step(mdp, env, action, key_step)
+        return env, reward
+
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    _, rewards = jax.lax.scan(step, block_mdp.reset(mdp, keys[0]), keys)
+    # Easy and hard visit every state alike and pay 1, 1, 1/2. In sparse only state 2
+    # pays, as often as its chain of 0 -> 1 -> 2 -> (0, or anywhere) is there.
+    transitions = np.array([[0, 1, 0], [0, 0, 1], [2 / 3, 1 / 6, 1 / 6]])
+    visits = np.linalg.matrix_power(transitions, 200)[0]
+    expected = visits[2] / 2 if name == "sparse" else 2.5 / 3
+    average = float(block_mdp.average_reward(mdp, policy))
+    assert average == pytest.approx(expected, abs=1e-5)
+    assert average == pytest.approx(float(rewards.mean()), abs=0.015)
+
+
 def test_easy_pays_the_label_and_moves_uniformly():
     states, seen, rewards = walk("easy", lambda s: jnp.where(s == 1, 1, 0))
     np.testing.assert_array_equal(rewards, np.isin(seen.latent, [0, 1]))

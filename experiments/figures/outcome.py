@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from experiments.figures.plot import Plot
 from experiments.figures.style import draw_metric, grid, legend_of_runs
 from experiments.runs import Run
-from experiments.statistics import performance_metric
+from experiments.summary import performance_metric
 
 UNITS = {
     "eval/accuracy": "accuracy (share correct)",

@@ -11,7 +11,7 @@ import jinja2
 from experiments.figures import PLOTS, tables
 from experiments.figures.plot import DOTS_PER_INCH, png
 from experiments.runs import Run
-from experiments.statistics import conclusion, summary_rows
+from experiments.summary import conclusion, summary_rows
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "report.html"
 

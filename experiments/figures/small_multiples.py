@@ -16,7 +16,7 @@ from experiments.figures.style import (
     plain,
 )
 from experiments.runs import Run
-from experiments.statistics import performance_metric
+from experiments.summary import performance_metric
 
 # Known names come first, in this order; others follow by name.
 CURATED = {

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from experiments.runs import Run
-from experiments.statistics import mean_interval
+from plasticity_jax.statistics import mean_interval
 
 WIDTH = 10.0  # inches: the width of the page's column
 RC = {

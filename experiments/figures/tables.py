@@ -7,7 +7,7 @@ from typing import NamedTuple
 from experiments.figures.style import short
 from experiments.figures.timing import in_order
 from experiments.runs import Run, flatten
-from experiments.statistics import number
+from experiments.summary import number
 
 ABSENT = "not set"
 

@@ -27,6 +27,7 @@ class Parts(NamedTuple):
     settings: Any  # the learner's own NamedTuple
     network: Model  # before any intervention
     method_fn: Callable[[PyTree], Method]  # (hparams of one seed) -> Method
+    vary_fn: Callable[[PyTree], dict]  # (hparams of one seed) -> its own settings
     num_outputs: int
     period: int  # updates between target updates, or task boundaries
     has_target: bool
@@ -37,14 +38,16 @@ class Parts(NamedTuple):
         setup = compose.setup(
             self.network, method, period=self.period, has_target=self.has_target
         )
-        return Bound(setup, method)
+        settings = self.settings._replace(**self.vary_fn(hparams))
+        return Bound(setup, method, settings)
 
 
 class Bound(NamedTuple):
-    """One seed's model, optimiser and interventions."""
+    """One seed's model, optimiser, interventions and settings."""
 
     setup: Setup
     method: Method
+    settings: Any = ()  # the learner's; what differs between seeds is traced
 
     def init(self, key: Key) -> "Optimized":
         """Draws parameters, and fresh states of optimiser and interventions."""
@@ -143,7 +146,9 @@ class Optimized(NamedTuple):
     interventions: tuple  # their states, in order
 
 
-def make_parts(settings, network: Model, method, num_outputs, period, has_target):
+def make_parts(
+    settings, network: Model, method, num_outputs, period, has_target, vary_fn=None
+):
     """Returns the parts, checked.
 
     Args:
@@ -153,6 +158,7 @@ def make_parts(settings, network: Model, method, num_outputs, period, has_target
       num_outputs: O.
       period: updates between target updates, or task boundaries.
       has_target: whether there is a target network.
+      vary_fn: (hparams of one seed) -> {setting: value} in place of `settings`.
 
     Raises:
       ValueError: a count below 1.
@@ -160,7 +166,8 @@ def make_parts(settings, network: Model, method, num_outputs, period, has_target
     check_counts(settings)
     fixed = method if isinstance(method, Method) else Method(method)
     method_fn = method if callable(method) else lambda hparams: fixed
-    return Parts(settings, network, method_fn, num_outputs, period, has_target)
+    vary_fn = vary_fn or (lambda hparams: {})
+    return Parts(settings, network, method_fn, vary_fn, num_outputs, period, has_target)
 
 
 def check_counts(settings: NamedTuple) -> None:

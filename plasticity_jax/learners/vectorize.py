@@ -17,6 +17,7 @@ def vectorize(
     seeds: tuple[int, ...],
     *,
     hparams: PyTree = (),
+    points: tuple[int, ...] = (),
     axis: str = "vmap",
 ) -> Learner:
     """Maps a pure learner and its probes over seeds.
@@ -26,6 +27,8 @@ def vectorize(
       shared: data that all seeds read.
       seeds: one int a seed, its key is `jax.random.key(seed)`.
       hparams: what differs between seeds beside their keys, leaves [S, ...].
+      points: a number for each seed's settings, [S]: a seed may then be there once for
+        every number.
       axis: `vmap` advances all seeds together, `map` one after the other: faster on
         CPU from about 128 units of width. Both give a seed the same random draws; their
         results agree to rounding.
@@ -36,7 +39,7 @@ def vectorize(
     Raises:
       ValueError: no seeds, a seed twice, an unknown axis, hparams of another number.
     """
-    _check(seeds, hparams, axis)
+    _check(seeds, hparams, points, axis)
 
     @jax.jit
     def init(shared, keys, hparams):
@@ -73,14 +76,16 @@ def vectorize(
         measure=partial(_measure, pure, shared),
         export=trees.to_dict,
         restore=lambda tree: trees.from_dict(template, tree),
+        points=tuple(points),
     )
 
 
-def _check(seeds, hparams, axis) -> None:
+def _check(seeds, hparams, points, axis) -> None:
     checks.one_of("axis", axis, AXES)
-    if not seeds or len(set(seeds)) != len(seeds):
+    members = tuple(zip(seeds, points, strict=True)) if points else tuple(seeds)
+    if not members or len(set(members)) != len(members):
         raise ValueError(
-            f"seeds: expected at least one, each different; got {list(seeds)}."
+            f"seeds: expected at least one, each different; got {list(members)}."
         )
     if any(len(leaf) != len(seeds) for leaf in jax.tree.leaves(hparams)):
         lengths = [len(leaf) for leaf in jax.tree.leaves(hparams)]

@@ -134,8 +134,10 @@ class Head:
                 f"{self.num_atoms} numbers an output."
             )
 
-    def require_support(self, discount: float) -> None:
-        """Refuses a support that cannot hold the returns of rewards in [0, 1]."""
+    def require_support(
+        self, discount: float, rewards: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        """Refuses a support that cannot hold the returns of rewards between two."""
         if not self.is_categorical:
             return
         if discount >= 1:
@@ -144,12 +146,14 @@ class Head:
                 f"holds undiscounted returns; got {discount:g}. Use a linear or a "
                 "quantile head, or discount."
             )
-        largest = 1 / (1 - discount)
-        if self.support[1] < largest * (1 - 1e-6):  # 1 / (1 - .9) is above 10
+        smallest, largest = (reward / (1 - discount) for reward in rewards)
+        slack = 1e-6 * max(abs(smallest), abs(largest))  # 1 / (1 - .9) is above 10
+        if self.support[0] > smallest + slack or self.support[1] < largest - slack:
             raise ValueError(
-                f"support: expected a high of at least {largest:g}, the return "
-                f"1 / (1 - discount) of rewards of 1 at discount {discount:g}; got "
-                f"{self.support}. Widen the support or discount more."
+                f"support: expected one that holds {smallest:g} to {largest:g}, the "
+                f"returns r / (1 - discount) of rewards from {rewards[0]:g} to "
+                f"{rewards[1]:g} at discount {discount:g}; got {self.support}. Widen "
+                "the support or discount more."
             )
 
     @property

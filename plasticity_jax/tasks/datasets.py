@@ -37,14 +37,24 @@ def digits() -> Dataset:
     return Dataset(jnp.asarray(images), jnp.asarray(data.target, jnp.int32), 10)
 
 
-def textures(*, num_examples: int = 12_000, seed: int = 0) -> Dataset:
+def textures(
+    *, num_examples: int = 12_000, seed: int = 0, downscale: int = 1
+) -> Dataset:
     """Generates textured shapes: 32x32x3, ten classes, fully determined by the seed.
 
-    A smaller set of the same seed is the beginning of a larger one.
+    A smaller set of the same seed is the beginning of a larger one. `downscale`: pixels
+    a side that are averaged into one, such as 2 for 16x16x3.
     """
-    checks.at_least(1, num_examples=num_examples)
+    checks.at_least(1, num_examples=num_examples, downscale=downscale)
     checks.at_least(0, seed=seed)
+    if textured_shapes.SIZE % downscale:
+        raise ValueError(
+            f"downscale: expected a divisor of {textured_shapes.SIZE}; got {downscale}."
+        )
     images, labels = textured_shapes.generate(num_examples, seed)
+    size = textured_shapes.SIZE // downscale
+    blocks = images.reshape(-1, size, downscale, size, downscale, images.shape[-1])
+    images = blocks.mean((2, 4), dtype=np.float32).round().astype(np.uint8)
     return Dataset(jnp.asarray(images), jnp.asarray(labels), 10)
 
 

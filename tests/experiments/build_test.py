@@ -122,7 +122,7 @@ def test_order_counts():
         ),
         (
             {"network": {"head": "two_hot", "support": [-1.0, 12.0]}},
-            r"high of at least 100, .* got \(-1\.0, 12\.0\)",
+            r"holds 0 to 100, .* got \(-1\.0, 12\.0\)",
         ),
         ({"network": {"activation": "rellu"}}, "Did you mean 'relu'"),
         ({"dataset": {"kind": "digit"}}, "Did you mean 'digits'"),

@@ -5,7 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from experiments.runs import find_runs, flatten, load_run
+from experiments.runs import find_runs, flatten, load_runs
+
+
+def load_run(path):
+    (run,) = load_runs(path)
+    return run
 
 
 def write_run(path, rows, label="", text=None):

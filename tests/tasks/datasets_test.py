@@ -37,6 +37,17 @@ def test_a_smaller_set_of_textures_begins_a_larger_one():
     assert (np.asarray(data.images) != other).mean() > 0.9
 
 
+def test_smaller_textures_are_means_of_larger_ones():
+    images = np.asarray(datasets.load("textures", num_examples=20).images, np.float64)
+    smaller = datasets.load("textures", num_examples=20, downscale=4).images
+    assert smaller.shape == (20, 8, 8, 3)
+    assert smaller.dtype == jnp.uint8
+    corner = images[:, 4:8, 8:12].mean(axis=(1, 2))
+    np.testing.assert_allclose(smaller[:, 1, 2], corner, atol=0.501)
+    with pytest.raises(ValueError, match="downscale: expected a divisor of 32; got 3"):
+        datasets.load("textures", num_examples=20, downscale=3)
+
+
 def test_the_shape_of_a_texture_is_its_class_and_its_colour_is_not():
     images, labels = textures.generate(3_000, 0)
     assert np.bincount(labels, minlength=10).min() > 240  # of about 300

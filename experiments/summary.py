@@ -1,4 +1,4 @@
-"""Means and intervals over seeds, and the numbers that sum up a run."""
+"""The numbers that sum up a run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,50 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.runs import Run
+from plasticity_jax.statistics import mean_interval
 
 # The first that the runs share is "performance".
 PERFORMANCE = ("eval/accuracy", "train/return", "train/reward", "train/loss")
 DEAD = "representation/dead_fraction"
-
-
-def mean_interval(
-    values: np.ndarray, num_resamples: int = 2000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Averages over seeds, with a 95 % percentile bootstrap interval.
-
-    Args:
-        values: [S, ...]; NaN where a seed has no value: it is left out of that entry.
-        num_resamples: bootstrap resamples of the seeds.
-        seed: of the resampling, so that a report can be made again.
-
-    Returns:
-        Mean, lower and upper bound, each [...]. Bounds are NaN where fewer than two
-        seeds have a value (nothing to resample), the mean where none has.
-
-    Source: Efron, 1979 (percentile bootstrap).
-    """
-    values = np.asarray(values, dtype=np.float64)
-    flat = values.reshape(len(values), -1)  # [S, U]
-    present = ~np.isnan(flat)
-    result = np.full((3, flat.shape[1]), np.nan)
-    generator = np.random.default_rng(seed)
-    # Entries with the same seeds present are resampled together.
-    patterns, which = np.unique(present.T, axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
-        columns = which == index
-        kept = flat[np.ix_(pattern, columns)]
-        count = len(kept)
-        if not count:
-            continue
-        result[0, columns] = kept.mean(axis=0)
-        if count > 1:
-            # How often each seed is drawn, so that no [R, S, U] array is built.
-            shares = np.full(count, 1 / count)
-            drawn = generator.multinomial(count, shares, num_resamples)  # [R, S]
-            means = drawn @ kept / count  # [R, U]
-            result[1:, columns] = np.percentile(means, [2.5, 97.5], axis=0)
-    mean, low, high = result.reshape(3, *values.shape[1:])
-    return mean, low, high
 
 
 def performance_metric(runs: Sequence[Run]) -> str | None:

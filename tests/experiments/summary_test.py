@@ -1,4 +1,4 @@
-"""Means, bootstrap intervals, and the summary's numbers."""
+"""The numbers that sum up a run, and how they are written."""
 
 from pathlib import Path
 
@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.runs import Run
-from experiments.statistics import (
+from experiments.summary import (
     conclusion,
     interval,
-    mean_interval,
     number,
     performance_metric,
     summarise,
@@ -21,45 +20,6 @@ def make_run(label, rows):
     """A run in memory, from rows of (updates, seed, metrics)."""
     rows = [{"updates": u, "seed": s, "failed_at": None} | m for u, s, m in rows]
     return Run(label, Path("nowhere"), {}, [], rows, [])
-
-
-def test_interval_of_a_constant_is_the_constant():
-    mean, low, high = mean_interval(np.full((5, 2, 3), 0.25))
-    for bound in (mean, low, high):
-        np.testing.assert_array_equal(bound, np.full((2, 3), 0.25))
-
-
-def test_interval_matches_the_exact_bootstrap_of_two_seeds():
-    # Means of resamples of {0, 1}: 0, 1/2, 1 with chances 1/4, 1/2, 1/4.
-    mean, low, high = mean_interval(np.array([0.0, 1.0]))
-    assert (mean, low, high) == (0.5, 0.0, 1.0)
-
-
-def test_interval_matches_resampling_by_index():
-    values = np.random.default_rng(1).gamma(1.0, size=12)
-    _, low, high = mean_interval(values, num_resamples=40_000)
-    draws = np.random.default_rng(2).integers(12, size=(40_000, 12))
-    expected = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    np.testing.assert_allclose([low, high], expected, atol=0.01)
-
-
-def test_interval_covers_a_known_mean():
-    values = np.random.default_rng(0).normal(loc=3.0, size=(40, 500))
-    _, low, high = mean_interval(values)
-    coverage = np.mean((low <= 3.0) & (high >= 3.0))
-    # 95 % at best; the percentile bootstrap of 40 is a little narrow.
-    assert 0.91 <= coverage <= 0.97
-
-
-def test_interval_is_repeatable_and_ignores_missing_seeds():
-    values = np.array([[1.0, 5.0, np.nan], [2.0, np.nan, np.nan], [4.0, 7.0, 2.0]])
-    mean, low, high = mean_interval(values)
-    np.testing.assert_array_equal(mean, [7 / 3, 6.0, 2.0])
-    assert (low[1], high[1]) == (5.0, 7.0)
-    assert np.isnan(low[2]) and np.isnan(high[2])  # one seed: nothing to resample
-    for again, bound in zip(mean_interval(values), (mean, low, high), strict=True):
-        np.testing.assert_array_equal(again, bound)
-    assert np.isnan(mean_interval(np.full((2, 1), np.nan))[0]).all()
 
 
 def test_summary_of_a_run():

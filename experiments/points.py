@@ -1,0 +1,119 @@
+"""Points: settings in which the members of one compiled program differ.
+
+    points = [{"learner.environment": "easy", "optimizer.learning_rate": 1e-3},
+              {"learner.environment": "hard", "optimizer.learning_rate": 1e-3}]
+
+A run with points has one member for each point and seed, points first. What differs is
+an argument of the program, never a constant in it: floats of optimiser and
+interventions, and what a learner lists as `VARYING`.
+"""
+
+import copy
+import typing
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+
+from experiments.overrides import assign
+from experiments.schema import check_type, naming
+from plasticity_jax.interventions import INTERVENTIONS
+from plasticity_jax.learners import dqn
+from plasticity_jax.optimizers import OPTIMIZERS
+from plasticity_jax.tasks import block_mdp
+
+VARYING = {"dqn": (dqn.Settings, dqn.VARYING)}  # by learner.kind
+
+
+def kind_of(config: Mapping, path: str):
+    """Returns the type of a setting that may differ between points, or None."""
+    *section, name = path.split(".")
+    if section == ["learner"]:
+        settings, varying = VARYING.get(config["learner"].get("kind"), (None, ()))
+        return typing.get_type_hints(settings)[name] if name in varying else None
+    if section == ["optimizer"]:
+        make = OPTIMIZERS.get(config["optimizer"].get("kind"))
+    elif len(section) == 2 and section[0] == "interventions" and section[1].isdecimal():
+        methods = config.get("interventions", ())
+        index = int(section[1])
+        there = index < len(methods)
+        make = INTERVENTIONS.get(methods[index].get("kind")) if there else None
+    else:
+        return None
+    hint = typing.get_type_hints(make).get(name) if make else None
+    return float if hint is float else None
+
+
+def can_vary(config: Mapping, path: str) -> bool:
+    """Says whether members of one program may differ in a setting."""
+    return kind_of(config, path) is not None
+
+
+def check(config: Mapping) -> Sequence[Mapping]:
+    """Returns a config's points, none without.
+
+    Raises:
+      ValueError: points of different paths, the same point twice, a path that may not
+        differ, or a value of another type.
+    """
+    points = config.get("points", ())
+    for index, point in enumerate(points):
+        where = f"config.points[{index}]"
+        if not point or point.keys() != points[0].keys():
+            raise ValueError(
+                f"{where}: expected the paths of the first point, "
+                f"{', '.join(points[0]) or 'at least one'}; got {', '.join(point)}."
+            )
+        for path, value in point.items():
+            expected = kind_of(config, path)
+            if expected is None:
+                raise ValueError(
+                    f"{where}: {path} cannot differ inside one program. What can: "
+                    "floats of optimizer and interventions.<place>, and learner."
+                    f"{', learner.'.join(dqn.VARYING)} of a dqn. Launch one run for "
+                    "each value instead."
+                )
+            check_type(f"{where}.{path}", value, expected)
+        if point in points[:index]:
+            raise ValueError(
+                f"{where}: expected another point; got {dict(point)} twice."
+            )
+    return points
+
+
+def spread(config: Mapping, num_seeds: int) -> dict:
+    """Returns the config with one value a member where points differ, [S] lists."""
+    points, config = config.get("points", ()), copy.deepcopy(dict(config))
+    for path in points[0] if points else ():
+        if not path.startswith("learner."):
+            values = [point[path] for point in points for _ in range(num_seeds)]
+            assign(config, path, values)
+    return config
+
+
+def numbers(config: Mapping, num_seeds: int) -> tuple[int, ...]:
+    """Returns each member's point, [S], or nothing without points."""
+    return tuple(
+        i for i in range(len(config.get("points", ()))) for _ in range(num_seeds)
+    )
+
+
+def learner_values(config: Mapping, settings, head, num_seeds: int) -> dict:
+    """Returns {setting of a dqn: values [S]}, each checked with the network's head."""
+    points = config.get("points", ())
+    paths = [
+        path for path in (points[0] if points else ()) if path.startswith("learner.")
+    ]
+    for index, point in enumerate(points if paths else ()):
+        own = {path.partition(".")[2]: point[path] for path in paths}
+        with naming(f"config.points[{index}]"):
+            dqn.check(settings._replace(**own), head)
+    values = {}
+    for path in paths:
+        column = [point[path] for point in points for _ in range(num_seeds)]
+        if path == "learner.environment":
+            values["environment"] = jnp.int32(
+                [block_mdp.NAMES.index(n) for n in column]
+            )
+        else:
+            values[path.partition(".")[2]] = jnp.float32(column)
+    return values
