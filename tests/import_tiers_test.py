@@ -14,6 +14,7 @@ TIERS = {
     "checks": 0,
     "trees": 1,
     "losses": 1,
+    "statistics": 1,
     "networks": 2,
     "tasks": 2,
     "optimizers": 2,
