@@ -45,7 +45,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["plasticity_jax*", "experiments*"]),
-    package_data={"experiments": ["*.html"]},
+    package_data={
+        "experiments": ["*.html"],
+        "experiments.claims": ["*.json"],
+        "experiments.figures": ["*.csv"],
+    },
     python_requires=">=3.11,<3.14",
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -33,10 +33,8 @@ def kind_of(config: Mapping, path: str):
     if section == ["optimizer"]:
         make = OPTIMIZERS.get(config["optimizer"].get("kind"))
     elif len(section) == 2 and section[0] == "interventions" and section[1].isdecimal():
-        methods = config.get("interventions", ())
-        index = int(section[1])
-        there = index < len(methods)
-        make = INTERVENTIONS.get(methods[index].get("kind")) if there else None
+        methods = dict(enumerate(config.get("interventions", ())))
+        make = INTERVENTIONS.get(methods.get(int(section[1]), {}).get("kind"))
     else:
         return None
     hint = typing.get_type_hints(make).get(name) if make else None

@@ -7,9 +7,20 @@ the config's settings, and returns (measure, prepare) as `types.Probe` wants the
 import functools
 
 import jax
+import jax.numpy as jnp
+import optax
 
-from plasticity_jax import checks, probes, types
+from plasticity_jax import checks, probes, trees, types
+from plasticity_jax.agents.q_learning import td_errors
 from plasticity_jax.probes.fit import predictor
+from plasticity_jax.probes.result import report
+
+DISPLACED = (  # what `displaced` keeps of the two probes that it runs
+    "hessian/lambda_max", "hessian/lambda_min", "hessian/trace",
+    "hessian/negative_energy", "hessian/residual_max", "gradients/mean_cosine",
+    "gradients/mean_abs_cosine", "gradients/negative_share",
+    "gradients/interference_share", "gradients/effective_rank",
+)  # fmt: skip
 
 
 def plasticity(
@@ -127,6 +138,41 @@ def gradients(
     return _on_loss(probes.gradient_covariance, loss, num_examples, options), None
 
 
+def displaced(
+    frozen_pool: bool,
+    *,
+    num_examples: int = 256,
+    num_steps: int = 90,
+    num_draws: int = 4,
+    num_clusters: int = 10,
+):
+    """What `hessian` and `gradients` find as far from theta_0 as theta_t is, but in a
+    random direction, always the same: does the distance do it, or the descent?
+
+    There the network is its own target network, as right after a target update.
+    """
+    checks.at_least(1, num_steps=num_steps, num_draws=num_draws)
+    spectrum = dict(num_steps=num_steps, num_draws=num_draws)
+    clusters = dict(num_clusters=num_clusters)
+    curve = _on_loss(probes.hessian_spectrum, "landscape", num_examples, spectrum)
+    pull = _on_loss(probes.gradient_covariance, "training", num_examples, clusters)
+
+    def measure(view, reference, key):
+        start = view.initial_params
+        distance = trees.norm(trees.sub(view.params, start))
+        noise = optax.tree.random_like(trees.named_key(key, "direction"), start)
+        share = distance / trees.norm(noise)
+        params = jax.tree.map(lambda x, step: x + share * step, start, noise)
+        there = view._replace(params=params, loss_fn=_own_target_loss(view, params))
+        results = [probe(there, reference, key) for probe in (curve, pull)]
+        found, arrays = (a | b for a, b in zip(*results, strict=True))
+        scalars = {name.partition("/")[2]: found[name] for name in DISPLACED}
+        scalars |= {"distance": distance}
+        return report("displaced", scalars, arrays, tuple(scalars.values()))
+
+    return measure, None
+
+
 def ntk(
     frozen_pool: bool,
     *,
@@ -190,16 +236,12 @@ def updates(frozen_pool: bool, *, num_examples: int = 64):
 
 
 READINGS = {
-    "plasticity": plasticity,
-    "hessian": hessian,
-    "eigenpairs": eigenpairs,
-    "trace": trace,
-    "gradients": gradients,
-    "ntk": ntk,
-    "representation": representation,
-    "weights": weights,
-    "updates": updates,
-}
+    reading.__name__: reading
+    for reading in (
+        plasticity, hessian, eigenpairs, trace, gradients, displaced, ntk,
+        representation, weights, updates,
+    )
+}  # fmt: skip
 
 
 def _starting_with(path: str):
@@ -222,14 +264,24 @@ def _on_loss(probe, loss: str, num_examples: int, options: dict):
     return measure
 
 
+def _own_target_loss(view, params):
+    """Returns the training loss or, where there is a target network, the squared TD
+    error with `params` as such."""
+    if not isinstance(view.batch, types.Transition):
+        return view.loss_fn
+
+    error = functools.partial(td_errors, "dqn", _values_fn(view))
+    return lambda online, batch, key: jnp.square(error(online, params, batch))
+
+
 def _fitted_by(view, family: str, fit: str) -> dict:
     """Returns what the plasticity probe fits the network's outputs to, and how."""
     fit_loss_fn = view.fit_loss_fn if fit == "head" else None
     if fit_loss_fn is not None and family == "random_labels":
         raise ValueError(
-            "family: expected one whose targets are values, because the network's head "
-            "fits distributions of values; got 'random_labels', whose targets are "
-            "classes. fit='reported' takes the values as logits."
+            "family: expected one whose targets are values, which the network's head "
+            "fits distributions of; got 'random_labels', whose targets are classes. "
+            "fit='reported' takes the values as logits."
         )
     return dict(family=family, predict_fn=view.predict_fn, fit_loss_fn=fit_loss_fn)
 

@@ -17,16 +17,19 @@ after the last checkpoint. Compare runs with `python -m experiments.report DIR .
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
 import sys
+import threading
 import warnings
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import provenance
+from experiments import axis, provenance
 from experiments.build import Experiment, build
 from experiments.overrides import override
 from experiments.progress import Progress
@@ -36,12 +39,18 @@ from plasticity_jax.records import DiskRecords, RecordsError, fork
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A file under configs/, with `:variant,variant` if wanted."
 )
+_CONFIG_JSON = flags.DEFINE_string(
+    "config_json", None, "A whole config as JSON, in place of --config."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder, made if missing.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "path=value, in JSON, on top of the config: learner.drift=0.1; again."
 )
 _FORK_FROM = flags.DEFINE_string(
     "fork_from", None, "Start from the last checkpoint of the run in this folder."
+)
+_STOP_WITH_STDIN = flags.DEFINE_bool(
+    "stop_with_stdin", False, "Save and end when standard input closes: with its owner."
 )
 
 
@@ -66,16 +75,15 @@ def main(argv: list[str]) -> int:
 
 
 def _train() -> int:
-    try:
-        config = json.loads(_CONFIG.value.to_json())
-    except OSError as error:  # the file could not be loaded: the last line says why
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"--config: {reason}") from error
-    experiment = build(override(config, _SET.value))
+    config = override(_read_config(), _SET.value)
     if not _WORKDIR.value:
         raise ValueError("--workdir: expected a folder; got an empty name.")
+    config = axis.resolve(config, _WORKDIR.value)
+    experiment = build(config)
     forked_now = bool(_FORK_FROM.value) and fork(_FORK_FROM.value, _WORKDIR.value)
     stop, done = _Stop(), False
+    if _STOP_WITH_STDIN.value:
+        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     records = DiskRecords(_WORKDIR.value)
     try:
         records.describe(config, provenance.describe())
@@ -89,6 +97,26 @@ def _train() -> int:
     if not done:
         print(f"stopped and saved; the same command continues {_WORKDIR.value}")
     return 0
+
+
+def _read_config() -> dict:
+    try:
+        if _CONFIG_JSON.value is None:
+            return json.loads(_CONFIG.value.to_json())
+        config = json.loads(Path(_CONFIG_JSON.value).read_text())
+    except (OSError, ValueError) as error:  # a file's own error is in the last line
+        reason = str(error).strip().splitlines()[-1].strip()
+        flag = "config" if _CONFIG_JSON.value is None else "config_json"
+        raise ValueError(f"--{flag}: {reason}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"--config_json: expected a JSON object; got {config!r:.80}.")
+    return config
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(0, 4_096):  # sys.stdin's own lock would hang the end of Python
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(experiment: Experiment, label: str, records, stop) -> bool:
@@ -149,5 +177,6 @@ def _plain(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flags_as_mutual_exclusive(["config", "config_json"], required=True)
+    flags.mark_flag_as_required("workdir")
     app.run(main, flags_parser=parse_flags)

@@ -35,6 +35,7 @@ def apply(
             variants[name](config)
         else:
             intervene(config, name)
+    _list_settings(config)  # a variant may have brought another kind
     return config
 
 

@@ -1,9 +1,12 @@
 """Judges claims of the paper on finished runs, by rules fixed beforehand.
 
-    python -m experiments.verdict DIR [DIR ...] --claims=C1,C2 --out=verdicts.json
+    python -m experiments.verdict runs/* --out=verdicts.json
+    python -m experiments.verdict DIR [DIR ...] --claims=C1,C2
 
-DIR is the workdir of a run, or a folder of them. The rules are in
+DIR is the workdir of a run, or a folder of them, as a sweep's. The rules are in
 experiments/claims/rules.json: thresholds, seeds, and what a claim needs to be testable.
+Without --claims all thirteen are judged; what the runs given cannot tell is said, with
+the command that makes the runs.
 """
 
 import json
@@ -12,12 +15,13 @@ import warnings
 
 from absl import app, flags
 
-from experiments.claims import EFFECTS
-from experiments.claims.judge import judge, table
+from experiments.claims.judge import load_rules
+from experiments.claims.report import table
+from experiments.claims.thirteen import every, named
 from experiments.outputs import check_out
 from experiments.runs import find_runs
 
-_CLAIMS = flags.DEFINE_list("claims", ["C1", "C2"], "which claims to judge")
+_CLAIMS = flags.DEFINE_list("claims", ["all"], "which claims to judge")
 _OUT = flags.DEFINE_string("out", None, "path of a JSON file with effects and runs")
 
 
@@ -36,13 +40,14 @@ def main(argv: list[str]) -> int:
 
 def _judge_all(paths: list[str]) -> None:
     if not any(_CLAIMS.value):
-        raise ValueError(f"--claims: expected some of {', '.join(EFFECTS)}; got none.")
+        claims = ", ".join(load_rules())
+        raise ValueError(f"--claims: expected all, or some of {claims}; got none.")
     out = check_out(_OUT.value)
     runs = find_runs(paths)
-    verdicts = [judge(claim, runs) for claim in _CLAIMS.value]
+    verdicts = every(runs) if _CLAIMS.value == ["all"] else named(_CLAIMS.value, runs)
     print(table(verdicts))
     if out:
-        out.write_text(json.dumps(verdicts, indent=1) + "\n")
+        out.write_text(json.dumps(verdicts, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,10 @@ tells of the task that ends. The row 50 updates later holds the largest step sin
 
 import numpy as np
 
+from experiments.claims.measured import at, at_end, between
 from experiments.runs import Run
 
 AFTER = 50  # updates after a boundary in which a huge step would come
-REMEDIES = {
-    "eval": "Let log_every divide learner.updates_per_task",
-    "train": f"Set learner.log_update_norm, and a probe {AFTER} after each boundary",
-    "representation": "Have the probe `representation`, with `every`",
-}
 
 
 def collapse(default: Run) -> dict[str, np.ndarray]:
@@ -26,11 +22,10 @@ def collapse(default: Run) -> dict[str, np.ndarray]:
     """
     ratios = update_norm_ratios(default)  # first: it refuses tasks too short
     accuracy = _at_task_ends(default)
-    end = np.array([default.config["total_updates"]])
     return {
         "first_task_accuracy": accuracy[:, 0],
         "final_accuracy": accuracy[:, -1],
-        "dead_fraction": _at(default, "representation/dead_fraction", end)[:, 0],
+        "dead_fraction": at_end(default, "representation/dead_fraction"),
         "update_norm_ratio": np.median(ratios, axis=1),
     }
 
@@ -86,35 +81,15 @@ def update_norm_ratios(run: Run) -> np.ndarray:
             f"looks that far past a boundary; got learner.updates_per_task = {task}. "
             "The variant quick is too short to judge."
         )
-    _at(run, "train/update_norm_max", ends[:-1] + AFTER)
-    _at(run, "train/update_norm", ends[:-1])
+    at(run, "train/update_norm_max", ends[:-1] + AFTER)
+    at(run, "train/update_norm", ends[:-1])
     ratios = []
     for end in ends[:-1]:
-        after = _between(run, "train/update_norm_max", end, end + AFTER)
-        before = _between(run, "train/update_norm", end - task, end)
+        after = between(run, "train/update_norm_max", end, end + AFTER)
+        before = between(run, "train/update_norm", end - task, end)
         ratios.append(after.max(axis=1) / np.median(before, axis=1))
     return np.stack(ratios, axis=1)
 
 
 def _at_task_ends(run: Run) -> np.ndarray:
-    return _at(run, "eval/accuracy", boundaries(run))  # [S, tasks]
-
-
-def _at(run: Run, metric: str, wanted: np.ndarray) -> np.ndarray:
-    """Returns a metric at the updates wanted, [S, wanted]; refuses gaps."""
-    times, values = run.series(metric)
-    recorded = times[~np.isnan(values).any(axis=0)]
-    missing = np.setdiff1d(wanted, recorded)
-    if missing.size:
-        raise ValueError(
-            f"{run.label}: expected {metric} of every seed at update {missing[0]}; "
-            f"there is none. {REMEDIES[metric.split('/')[0]]}, as "
-            "configs/supervised/adam_instability.py does."
-        )
-    return values[:, np.isin(times, wanted)]
-
-
-def _between(run: Run, metric: str, start: int, end: int) -> np.ndarray:
-    """Returns a metric's values after `start`, up to `end`, [S, rows]."""
-    times, values = run.series(metric)
-    return values[:, (times > start) & (times <= end)]
+    return at(run, "eval/accuracy", boundaries(run))  # [S, tasks]

@@ -1,0 +1,58 @@
+"""E6: which methods keep a network able to learn?
+
+Figures 6 and 8 to 11 of arXiv 2303.01486. Claim: C8 (two-hot targets and layer norm
+help most; shrink-and-perturb, weight decay and spectral norm do not; resets of the last
+layer help some architectures and hurt others).
+Command: python -m experiments.sweep --config=configs/block_mdp/interventions.py:cpu \\
+    --out=runs/interventions --seeds=100:108
+Variants: cpu, quick; those of experiments/presets.py.
+
+At `cpu` the methods that came after the paper stand beside its own, each with its
+source's settings, the pairs of layer norm, two-hot, L2 and resets, and a plain network
+with a tuned optimiser. Gaps: shrink-and-perturb by .8 with .2 of a fresh draw, two-hot
+on 51 atoms over [-2, 102], plasticity injection once, at half time.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import presets, variants
+
+PAPER = (
+    "reset_last_layer", "layer_norm", "shrink_perturb", "spectral_norm",
+    "weight_decay", "optimizer_reset",
+)  # fmt: skip
+LATER = (
+    "redo", "continual_backprop", "l2_init", "crelu", "infer", "plasticity_injection",
+    "self_normalized_resets", "nap", "hare_tortoise", "hl_gauss",
+)  # fmt: skip
+PAIRS = (
+    "layer_norm,two_hot", "layer_norm,l2", "layer_norm,reset_last_layer",
+    "two_hot,l2", "two_hot,reset_last_layer", "l2,reset_last_layer",
+)  # fmt: skip
+NORMED = ("resnet18", "vit")  # they come with norms, and without a first dense layer
+
+
+def get_config(names: str = "") -> ConfigDict:
+    """Returns the config, changed by the variants named."""
+    scale, names = presets.scale_of(names)
+    at = tuple(range(0, 101, 5)) if scale == "paper" else (0, 10, 30, 100)
+    config = presets.block_mdp(scale, at=at)
+    return variants.apply(config, names, presets.table(scale))
+
+
+def get_grids(names: str = "") -> list[dict]:
+    """Returns methods x easy and hard; the paper's: x heads x networks x images."""
+    scale, _ = presets.scale_of(names)
+    environments = {"learner.environment": ["easy", "hard"]}
+    if scale != "paper":
+        arms = ["", *PAPER, "two_hot", "l2", *LATER, *PAIRS, "tuned"]
+        return [{"variants": arms} | environments]
+    listed = [
+        ",".join(filter(None, (observations, architecture, head, arm)))
+        for observations in ("cifar10", "mnist")
+        for architecture in ("resnet18", "vit", "cnn", "mlp")
+        for head in ("", "two_hot")
+        for arm in ("", *PAPER)
+        if not (architecture in NORMED and arm in ("layer_norm", "spectral_norm"))
+    ]
+    return [{"variants": listed} | environments]

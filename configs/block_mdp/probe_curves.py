@@ -1,0 +1,38 @@
+"""E4 and E9: what does lost plasticity look like while a new task is learned?
+
+Figures 4, 17 and 18 of arXiv 2303.01486. Claim: C6 (flatter and noisier learning
+curves, not an early plateau).
+Command: python -m experiments.sweep --config=configs/block_mdp/probe_curves.py:cpu \\
+    --out=runs/probe_curves --seeds=100:108
+Variants: cpu, quick; those of experiments/presets.py.
+
+The paper: CNN, CIFAR-10, probe curves after 0, 10, 20, 50, 100 and 150 target updates,
+easy and hard, regression and two-hot, with layer norm and without. At `cpu` the CNN
+has 16 channels and sees textures of 16x16; digits and an MLP stand beside it.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import presets, variants
+
+PROBES = ("plasticity", *presets.CHEAP)
+
+
+def get_config(names: str = "") -> ConfigDict:
+    """Returns the config, changed by the variants named."""
+    scale, names = presets.scale_of(names)
+    config = presets.block_mdp(
+        scale, probes=PROBES, num_periods=150, at=(0, 10, 20, 50, 100, 150)
+    )
+    presets.observe(config, scale, "cifar10" if scale == "paper" else "textures")
+    presets.see(config, scale, "cnn")
+    return variants.apply(config, names, presets.table(scale))
+
+
+def get_grids(names: str = "") -> list[dict]:
+    """Returns heads and norms x environments; on two kinds of network at `cpu`."""
+    scale, _ = presets.scale_of(names)
+    arms = ["", "layer_norm", "two_hot", "layer_norm,two_hot"]
+    settings = [""] if scale == "paper" else ["", "digits,mlp"]
+    listed = [",".join(filter(None, (s, arm))) for s in settings for arm in arms]
+    return [{"variants": listed, "learner.environment": ["easy", "hard"]}]

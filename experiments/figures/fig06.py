@@ -1,0 +1,15 @@
+"""Figure 6: interventions, change in probe loss, ours beside the paper's.
+
+Needs the runs of configs/block_mdp/interventions.py:
+  python -m experiments.sweep --config=configs/block_mdp/interventions.py:cpu \\
+      --out=runs/interventions
+  python -m experiments.figures.fig06 runs/interventions --out=docs/figures/fig06
+"""
+
+from experiments.figures import intervention_table
+from experiments.figures.paper import main
+
+FIGURE = intervention_table.figure(6, "probe_loss_change", None)
+
+if __name__ == "__main__":
+    main(FIGURE)

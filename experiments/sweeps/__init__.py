@@ -1,0 +1,1 @@
+"""What a sweep does: grids into configs, configs into groups, groups into runs."""
