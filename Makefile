@@ -32,7 +32,8 @@ format: setup  ## let ruff write
 bench: setup  ## timings beside their peers, one ratio a line; BENCH=--quick: in a minute
 	@.ci/bench-setup || true
 	@failed=0; \
-	for table in loop_overhead "interventions $(BENCH)" "probes $(BENCH)"; do \
+	for table in loop_overhead "interventions $(BENCH)" "probes $(BENCH)" \
+	    "sweep $(BENCH)"; do \
 	  $(PY) -m benchmarks.$$table || failed=1; \
 	done; exit $$failed
 

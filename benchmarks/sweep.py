@@ -45,11 +45,14 @@ _ALLOW_MISSING = flags.DEFINE_bool(
     "allow_missing_peers", False, "A peer that is not there is no failure."
 )
 
+# Of the axis that is the faster one at these widths. Against a scan written for the one
+# purpose no more can be asked than not to be slower; PyTorch's time is mostly
+# interpreter, so that a wider network leaves less to win.
 TARGETS = {
-    ("torch", 64): 8.0,
-    ("torch", 128): 4.5,
-    ("scan", 64): 0.9,
-    ("scan", 128): 0.9,
+    ("torch", 64): 10.0,
+    ("torch", 128): 5.0,
+    ("scan", 64): 1.0,
+    ("scan", 128): 1.0,
 }
 
 
@@ -69,7 +72,7 @@ def _grid() -> Iterator[Row]:
     for width, agents in itertools.product((64, 128), (1, 4, 16, 64)):
         for axis in ("map", "vmap") if agents > 1 else ("map",):
             case = Case(8, (width, width), 64, agents, axis)
-            what = f"64-{width}-{width}, {agents} agents by {axis}"
+            what = f"64-{width}-{width}, {agents} agent{'s' * (agents > 1)} by {axis}"
             for peer, build in {"torch": torch, "scan": scan}.items():
                 yield Row(
                     f"{peer}-{width}-{agents}-{axis}",
@@ -94,7 +97,7 @@ ROWS = (
         partial(torch, wide), 1.4, quick=True),
     *_grid(),
     Row("launch-64", "16 agents, 5,000 updates, a process a seed",
-        partial(launch, sixteen[64]), 2.0, rounds=3),
+        partial(launch, sixteen[64]), 4.0, rounds=3),
     Row("launch-128", "the same, 128 wide",
         partial(launch, sixteen[128]), 2.0, rounds=3),
     Row("points-64", "12 settings x 2 seeds, a program a setting",

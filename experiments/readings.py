@@ -146,10 +146,8 @@ def displaced(
     num_draws: int = 4,
     num_clusters: int = 10,
 ):
-    """What `hessian` and `gradients` find as far from theta_0 as theta_t is, but in a
-    random direction, always the same: does the distance do it, or the descent?
-
-    There the network is its own target network, as right after a target update.
+    """What `hessian` and `gradients` find as far from theta_0 in a random direction: is
+    it the distance, or the descent? The network there is its own target network.
     """
     checks.at_least(1, num_steps=num_steps, num_draws=num_draws)
     spectrum = dict(num_steps=num_steps, num_draws=num_draws)

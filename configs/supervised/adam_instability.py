@@ -43,6 +43,11 @@ def get_config(names: str = "") -> ConfigDict:
     return variants.apply(config, names, VARIANTS)
 
 
+def get_grids(names: str = "") -> list[dict]:
+    """Returns both arms."""
+    return [{"variants": ["", "tuned"]}]
+
+
 def _tasks(config, num_tasks: int):
     """Ends after so many tasks; probes at boundaries and just after, where C1 looks."""
     task = config.learner.updates_per_task

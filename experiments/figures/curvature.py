@@ -37,7 +37,7 @@ def draw_density(runs: Sequence[Run]) -> Figure | None:
     if not any(spectra):
         return None
     scale = linear_width([nodes for times in spectra for nodes, _ in times.values()])
-    points = _common_points(spectra, scale)
+    points = common_points(spectra, scale)
     figure, panels = grid(len(runs), 2, 3.1, sharex=True, sharey=True)
     for axes, run, times in zip(panels, runs, spectra, strict=True):
         colours = time_colours(len(times))
@@ -49,7 +49,7 @@ def draw_density(runs: Sequence[Run]) -> Figure | None:
             axes.plot(eigenvalues, heights, color=colour, label=short(updates))
         axes.set_title(plain(run.label))
         axes.set_yscale("log")
-        _stretch(axes, scale, points)
+        stretch(axes, scale, points)
         legend_of_times(axes)
     # Every spectrum's weights sum to 1, so no height is above it.
     panels[0].set_ylim(FLOOR, 2)
@@ -79,7 +79,7 @@ def linear_width(spectra: Sequence[np.ndarray]) -> float:
     return max(min(sizes) / 100, max(sizes) / 1e5, 1e-12)
 
 
-def _common_points(spectra: Sequence[dict], scale: float) -> np.ndarray:
+def common_points(spectra: Sequence[dict], scale: float) -> np.ndarray:
     """Points [G] on the stretched axis that cover every spectrum with a margin."""
     nodes = [nodes for times in spectra for nodes, _ in times.values()]
     stretched = np.arcsinh(np.concatenate(nodes) / scale)
@@ -110,7 +110,7 @@ def smooth(
     return np.exp(-0.5 * distance**2) @ weights
 
 
-def _stretch(axes: Axes, scale: float, points: np.ndarray) -> None:
+def stretch(axes: Axes, scale: float, points: np.ndarray) -> None:
     """Sets an axis that is linear near 0 and logarithmic far from it."""
     axes.set_xscale("asinh", linear_width=scale)
     low, high = scale * np.sinh(points[[0, -1]])

@@ -77,7 +77,7 @@ def draw_densities(axes: Axes, runs: Sequence[Run]) -> None:
         label = f"{name}, iteration {time / factors.period(run):g}"
         spectra[label] = pooled_spectrum(run, probe, time)
     scale = curvature.linear_width([nodes for nodes, _ in spectra.values()])
-    points = curvature._common_points([spectra], scale)
+    points = curvature.common_points([spectra], scale)
     for index, (name, (nodes, weights)) in enumerate(spectra.items()):
         style = run_style(index - 1) | {"marker": ""}
         style |= START if not index else {}
@@ -85,7 +85,7 @@ def draw_densities(axes: Axes, runs: Sequence[Run]) -> None:
         axes.plot(scale * np.sinh(points), heights, label=name, **style)
     axes.set_yscale("log")
     axes.set_ylim(curvature.FLOOR, 2)
-    curvature._stretch(axes, scale, points)
+    curvature.stretch(axes, scale, points)
     axes.set_xlabel(curvature.EIGENVALUE)
     axes.set_ylabel("share of eigenvalues\nnearby")
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(spectra)}

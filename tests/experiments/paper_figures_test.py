@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 
-import matplotlib
 import numpy as np
 import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib import rc_context
 
 from experiments.figures import (
     factors,
@@ -204,7 +207,7 @@ def studies(tmp_path_factory):
 
 def draw(module, runs):
     """Draws as the command does, without writing files."""
-    with matplotlib.rc_context(RC):
+    with rc_context(RC):
         figure = module.FIGURE.draw(module.FIGURE.select(runs))
     figure.draw_without_rendering()
     return figure
