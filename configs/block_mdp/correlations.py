@@ -10,8 +10,9 @@ Every reading of the library is taken at the start and at the end, the paper's o
 explanation, curvature and interference, among them. The paper has 128 agents over
 environments, observations, architectures, optimisers and seeds, target period 1,000;
 it names no optimiser: ours are Adam, RMSProp and SGD with momentum. At `cpu` there are
-144: digits and textures, both 8x8, 64 units or 16 channels with stride 2, 20 target
-updates, a probe on 128 images, which all of them can fit at the start.
+144: digits and textures, both 8x8, 64 units or 16 channels with stride 2, 50 target
+updates of 500 (values have to grow before plasticity is lost), a probe on 128 images,
+which all of them can fit at the start.
 """
 
 from ml_collections import ConfigDict
@@ -30,12 +31,13 @@ def get_config(names: str = "") -> ConfigDict:
     scale, names = presets.scale_of(names)
     learner = dict(target_period=1_000)
     if scale == "cpu":
-        learner |= dict(batch_size=32)
+        learner = dict(target_period=500, batch_size=32)
+    num_periods = 100 if scale == "paper" else 50
     config = presets.block_mdp(
         scale,
         probes=presets.EVERY_READING,
-        num_periods=100 if scale == "paper" else 20,
-        at=(0, 100) if scale == "paper" else (0, 20),
+        num_periods=num_periods,
+        at=(0, num_periods),
         **learner,
     )
     config.probes.plasticity.at = (config.total_updates,)  # it has theta_0's loss too

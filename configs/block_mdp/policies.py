@@ -33,7 +33,8 @@ def get_config(names: str = "") -> ConfigDict:
         at=(0, num_periods),
         target_period=1_000,
     )
-    config.log_every = config.learner.target_period
+    # Half-way rows: right after a reset the policy is chance, whatever it was before.
+    config.log_every = max(1, config.learner.target_period // 2)
     return variants.apply(config, names, presets.table(scale))
 
 
