@@ -113,7 +113,7 @@ def block_mdp(
     *,
     probes: tuple[str, ...] = ("plasticity", "hessian", "gradients", *CHEAP),
     num_periods: int = 100,
-    at: tuple[int, ...] = (0, 10, 30, 100),
+    at: tuple[float, ...] = (0, 10, 30, 100),
     **learner,
 ) -> ConfigDict:
     """Returns DQN on the easy block MDP, observed as digits or, at the paper's scale,
@@ -173,7 +173,7 @@ def _schedule(config: ConfigDict, scale: str, num_periods: int, at) -> None:
         if name in CHEAP:
             section.every = config.log_every
         else:
-            section.at = tuple(periods * period for periods in at)
+            section.at = tuple(int(periods * period) for periods in at)
 
 
 def observe(config: ConfigDict, scale: str, kind: str) -> None:

@@ -4,7 +4,8 @@ Beyond arXiv 2303.01486, whose figures 6 and 8 to 11 have layer norm as one thin
 Command: python -m experiments.sweep --config=configs/block_mdp/layer_norm.py:cpu \\
     --out=runs/layer_norm --seeds=100:108
 Variants: cpu, quick; those of experiments/presets.py; after (layer norm behind the
-nonlinearity), rms_norm (no mean taken away, no offset), group_norm.
+nonlinearity), plain (without scale and offset), rms_norm (no mean taken away, no
+offset), group_norm.
 
 A norm makes outputs independent of the weights' length, so that the same step is
 another one. So plain and normed networks are run over learning rates, to be compared
@@ -31,6 +32,11 @@ def _after(config):
     variants.rename(config, "layer norm after")
 
 
+def _plain(config):
+    config.network.norm = "layer_plain"
+    variants.rename(config, "layer norm without scale and offset")
+
+
 def _rms_norm(config):
     config.network.norm = "rms"
     variants.rename(config, "RMS norm")
@@ -41,7 +47,12 @@ def _group_norm(config):
     variants.rename(config, "group norm")
 
 
-VARIANTS = {"after": _after, "rms_norm": _rms_norm, "group_norm": _group_norm}
+VARIANTS = {
+    "after": _after,
+    "plain": _plain,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
+}
 
 
 def get_grids(names: str = "") -> list[dict]:
@@ -49,8 +60,8 @@ def get_grids(names: str = "") -> list[dict]:
     del names
     environments = {"learner.environment": ["easy", "hard"]}
     arms = [
-        "", "layer_norm", "after", "rms_norm", "group_norm", "nap", "weight_decay",
-        "layer_norm,weight_decay", "l2", "layer_norm,l2",
+        "", "layer_norm", "after", "plain", "rms_norm", "group_norm", "nap",
+        "weight_decay", "layer_norm,weight_decay", "l2", "layer_norm,l2",
     ]  # fmt: skip
     rates = {"optimizer.learning_rate": [1e-4, 3e-4, 1e-3, 3e-3]}
     return [

@@ -1,24 +1,26 @@
-"""Normalisation layers by name, each with a scale and all but RMS with an offset."""
+"""Normalisation layers by name: with a scale, all but RMS with an offset; layer norm
+also plain, without either."""
 
 import flax.linen as nn
 import jax
 
-NORMS = ("none", "layer", "group", "rms", "batch")
+NORMS = ("none", "layer", "layer_plain", "group", "rms", "batch")
 MAX_GROUPS, MIN_GROUP_SIZE = 32, 8
 
 
 def normalize(kind: str, x: jax.Array, name: str, train: bool) -> jax.Array:
     """Normalises [N, ..., U] inside a network's compact method.
 
-    `layer` and `rms`: the U entries of one position of one example. `group`: groups of
-    channels of one example over all its positions, `num_groups(U)` of them. `batch`: a
-    channel over batch and positions in training, with running statistics (momentum .9,
-    in the collection `batch_stats`) otherwise, so that rows stay separable there.
+    `layer`, `layer_plain` and `rms`: the U entries of one position of one example.
+    `group`: groups of channels of one example over all its positions, `num_groups(U)`
+    of them. `batch`: a channel over batch and positions in training, with running
+    statistics (momentum .9, in the collection `batch_stats`) otherwise, so that rows
+    stay separable there.
 
     Args:
       kind: one of `NORMS`.
       x: [N, ..., U].
-      name: of the layer; its parameters are `scale` and `bias`, [U].
+      name: of the layer; its parameters, if any, are `scale` and `bias`, [U].
       train: whether this is a training pass.
     """
     if kind == "none":
@@ -27,6 +29,8 @@ def normalize(kind: str, x: jax.Array, name: str, train: bool) -> jax.Array:
         return nn.BatchNorm(not train, momentum=0.9, name=name)(x)
     if kind == "group":
         return nn.GroupNorm(num_groups(x.shape[-1]), name=name)(x)
+    if kind == "layer_plain":
+        return nn.LayerNorm(use_scale=False, use_bias=False, name=name)(x)
     return {"layer": nn.LayerNorm, "rms": nn.RMSNorm}[kind](name=name)(x)
 
 

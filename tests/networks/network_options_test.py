@@ -80,11 +80,11 @@ def test_a_norm_stands_where_it_is_asked_for(place, activation):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["layer", "rms", "group"])
+@pytest.mark.parametrize("kind", ["layer", "layer_plain", "rms", "group"])
 def test_norms_of_images_look_at_what_they_say(kind):
     x = np.random.default_rng(0).standard_normal((2, 3, 3, 16)).astype(np.float32)
-    groups = {"layer": x, "rms": x, "group": x.reshape(2, 9, 2, 8)}[kind]
-    axes = {"layer": -1, "rms": -1, "group": (1, 3)}[kind]
+    groups = x.reshape(2, 9, 2, 8) if kind == "group" else x
+    axes = (1, 3) if kind == "group" else -1
     moments = dict(axis=axes, keepdims=True)
     shift = 0 if kind == "rms" else groups.mean(**moments)
     size = np.sqrt(((groups - shift) ** 2).mean(**moments) + 1e-6)

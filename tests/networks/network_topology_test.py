@@ -23,6 +23,7 @@ CASES = [
 ] + [
     ("mlp", "none", "before", "crelu"),
     ("mlp", "layer", "before", "fourier"),
+    ("mlp", "layer_plain", "before", "relu"),
     ("cnn", "none", "before", "relu"),
     ("cnn", "layer", "after", "crelu"),
     ("cnn", "batch", "before", "fourier"),
