@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -117,6 +117,36 @@ def alter(learner: Learner, *, key: int | None = None, **changes) -> Learner:
         return learner.measure(altered)
 
     return learner._replace(measure=measure, metrics=lambda state: ({}, state))
+
+
+def members(
+    learner: Learner, references: Mapping, chosen: Sequence[tuple[int | None, int]]
+) -> tuple[Learner, dict]:
+    """Returns a learner that shows only some of its members, and their references.
+
+    Args:
+      learner: any; its `snapshot` and `failed_at` are of those members.
+      references: {probe: leaves [S, ...]}.
+      chosen: (point, seed) of each; point None in a run without points.
+
+    Raises:
+      ValueError: a member that is not there.
+    """
+    points = learner.points or (None,) * len(learner.seeds)
+    there = list(zip(points, learner.seeds, strict=True))
+    if missing := [member for member in chosen if member not in there]:
+        raise ValueError(
+            f"expected members among (point, seed) {there}; got {missing[0]}."
+        )
+    places = np.array([there.index(member) for member in chosen])
+    take = lambda tree: jax.tree.map(lambda x: x[places], tree)
+    shown = learner._replace(
+        seeds=tuple(learner.seeds[place] for place in places),
+        points=tuple(learner.points[place] for place in places if learner.points),
+        snapshot=lambda state: take(learner.snapshot(state)),
+        failed_at=lambda state: learner.failed_at(state)[places],
+    )
+    return shown, take(dict(references))
 
 
 def load_images(path: str, learner: Learner, state) -> jax.Array:

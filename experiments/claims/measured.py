@@ -61,8 +61,17 @@ def at(run: Run, metric: str, updates: Sequence[int]) -> np.ndarray:
 
 
 def at_end(run: Run, metric: str) -> np.ndarray:
-    """Returns a metric at the run's end, [S]."""
-    return at(run, metric, [last(run)])[:, 0]
+    """Returns a metric at the run's end, [S]: in its last row, less than a target
+    period earlier, since probes may avoid what happens right at a period's end.
+
+    Raises:
+      ValueError: as `at`, for the end, where there is no such row.
+    """
+    times, _ = run.series(metric)
+    end = last(run)
+    period = run.config["learner"].get("target_period", 1)
+    newest = [time for time in times[-1:] if time > end - period]
+    return at(run, metric, newest or [end])[:, 0]
 
 
 def between(run: Run, metric: str, start: int, end: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.claims import policies, probe_curves
+from experiments.claims import measured, policies, probe_curves
 from experiments.claims.arms import Missing, find
 from experiments.claims.judge import command, judge, load_rules
 from experiments.claims.report import table
@@ -52,6 +52,18 @@ def method(kind):
 
 def verdict(claim, runs):
     return judge(claim, runs)["verdict"]
+
+
+def test_the_end_is_the_last_row_of_the_last_target_period():
+    metric = "probe/rho"
+    run = made({500: {metric: 0.1}, 1000 - PERIOD + 1: {metric: 0.2}, 1000: {}})
+    np.testing.assert_array_equal(measured.at_end(run, metric), np.full(8, 0.2))
+    early = made({1000 - PERIOD: {metric: 0.1}, 1000: {}})
+    with pytest.raises(ValueError, match="of every seed at update 1000; there is none"):
+        measured.at_end(early, metric)
+    gap = made({990: {metric: 0.1}, 995: {metric: [np.nan] + [0.2] * 7}, 1000: {}})
+    with pytest.raises(ValueError, match="of every seed at update 995; there is none"):
+        measured.at_end(gap, metric)
 
 
 # C3, C4: by learning rate descent and walk, whose numbers at the end are given.

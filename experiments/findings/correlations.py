@@ -1,0 +1,148 @@
+"""E3's tables: what each metric says of plasticity loss, and whether always the same.
+
+Agents whose probe could not be learned at the start are left out, as in the figures.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.findings.data import Kept, Row, column, grouped, solved
+from experiments.findings.markdown import Table, estimate
+from plasticity_jax.statistics import Estimate, sign_consistency, spearman
+
+LOSS = "probe/plasticity_loss"
+FACTORS = ("observations", "architecture", "environment", "optimizer")
+FAMILIES = {
+    "weights/": "weights",
+    "representation/": "units and features",
+    "updates/": "the next update",
+    "hessian/": "curvature",
+    "gradients/": "interference",
+    "eval/": "task and values",
+}
+SHOWN = {
+    "weights/norm": "weight norm",
+    "weights/rank_0.01": "weight rank",
+    "representation/dead_fraction": "dead units",
+    "representation/feature_rank": "feature rank",
+    "hessian/lambda_max": "largest eigenvalue",
+    "hessian/trace": "trace of the Hessian",
+    "gradients/interference_share": "share of cosines below -.1",
+    "gradients/mean_abs_cosine": "mean size of cosines",
+    "eval/mean_abs_q": "mean size of values",
+}
+FEWEST = 3  # agents in a group
+# Of the 95 metrics x 9 groups; the claim itself is judged with 10,000.
+NUM_RESAMPLES = 2_000
+
+
+class Correlations(NamedTuple):
+    """Of every metric with plasticity loss, in every group."""
+
+    metrics: list[str]
+    groups: list[str]
+    estimates: list[Estimate]  # a group each, [metrics]
+    signs: np.ndarray  # [groups, metrics]: 1, -1, or 0 where not sure
+
+    def verdict(self, place: int) -> str:
+        """Says which signs of a metric are sure somewhere, or everywhere."""
+        signs = set(self.signs[:, place].tolist())
+        if {1, -1} <= signs:
+            return BOTH
+        if signs == {0}:
+            return NOWHERE
+        sign = "+" if 1 in signs else "−"
+        return f"{sign} {SOMEWHERE if 0 in signs else EVERYWHERE}"
+
+
+BOTH, NOWHERE = "both signs", "nowhere sure"
+SOMEWHERE, EVERYWHERE = "in some groups", "in all groups"
+
+
+def correlate(rows: Sequence[Row]) -> Correlations:
+    """Correlates every metric with plasticity loss, by every factor's levels."""
+    metrics = [
+        name
+        for name in rows[0]
+        if name.startswith(tuple(FAMILIES)) and "@" not in name
+        if np.nanstd(column(rows, name)) > 0
+    ]
+    groups = {"all": rows}
+    for factor in FACTORS:
+        levels = grouped(rows, factor)
+        for (level,), found in levels.items() if len(levels) > 1 else ():
+            groups |= {level: found} if len(found) >= FEWEST else {}
+    estimates = [_correlate(found, metrics) for found in groups.values()]
+    judged = estimates[1:] or estimates  # all agents together are no setting
+    return Correlations(
+        metrics,
+        [f"{name} ({len(found)})" for name, found in groups.items()],
+        estimates,
+        sign_consistency(judged).signs,
+    )
+
+
+def _correlate(rows: Sequence[Row], metrics: Sequence[str]) -> Estimate:
+    x = np.stack([column(rows, name) for name in metrics], axis=1)
+    return spearman(x, column(rows, LOSS), num_resamples=NUM_RESAMPLES)
+
+
+def tables(kept: Kept) -> list[Table]:
+    """Returns the families in short, the paper's metrics and its explanation, all."""
+    rows = solved([row for row in kept.rows if row["arm"] == "none"])
+    if len(rows) < FEWEST:
+        return []
+    found = correlate(rows)
+    left_out = len(kept.rows) - len(rows)
+    return [_families(found, left_out), _shown(found), _everything(found)]
+
+
+def _families(found: Correlations, left_out: int) -> Table:
+    kinds = (f"+ {EVERYWHERE}", f"− {EVERYWHERE}", f"+ {SOMEWHERE}", f"− {SOMEWHERE}")
+    kinds += (BOTH, NOWHERE)
+    rows = []
+    for prefix, family in FAMILIES.items():
+        said = [
+            found.verdict(place)
+            for place, name in enumerate(found.metrics)
+            if name.startswith(prefix)
+        ]
+        if said:
+            counts = [str(said.count(kind)) for kind in kinds]
+            rows.append([family, str(len(said)), *counts])
+    caption = (
+        "Does any kind of metric keep its sign? Metrics by the surely signed rank"
+        " correlations with plasticity loss that they have in the groups below (two-"
+        "sided at 5 %, Holm over a metric's groups): a metric that explains plasticity"
+        f" loss has one sign in all. {left_out} agents that could not learn the probe"
+        " at the start are left out."
+    )
+    return Table("families", caption, ["of", "metrics", *kinds], rows)
+
+
+def _shown(found: Correlations) -> Table:
+    places = {name: found.metrics.index(name) for name in SHOWN if name in found.metrics}
+    rows = [
+        [SHOWN[name], found.verdict(place), *(_cell(found, place, group, True))]
+        for name, place in places.items()
+        for group in [None]
+    ]
+    caption = (
+        "The paper's four statistics, its own explanation (curvature, interference), and"
+        " the size of the values: Spearman's ρ with plasticity loss, 95 % interval over"
+        " agents, their number in the header; bold where the sign is sure."
+    )
+    return Table("spearman", caption, ["metric", "sign", *found.groups], rows)
+
+
+def _everything(found: Correlations) -> Table:
+    order = sorted(range(len(found.metrics)), key=lambda place: _rank(found, place))
+    rows = [
+        [f"`{found.metrics[p]}`", found.verdict(p), *_cell(found, p, None, False)]
+        for p in order
+    ]
+    caption = f"All {len(rows)} metrics, the most consistent first"
+    header = ["metric", "sign", *found.groups]
+    return Table("every metric", caption, header, rows, folded=True)
