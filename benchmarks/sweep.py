@@ -110,9 +110,9 @@ def main(argv: list[str]) -> int:
     """Prints one line a row."""
     del argv
     logging.set_verbosity(logging.WARNING)
+    rows, peer, failures = _chosen(), Peer("torch", "torch_dqn_worker"), 0
     columns = f"{'ours':>10} {'peer':>10} {'ratio':>7} {'target':>7}  difference"
     print(f"{'row':19} {'what':43} {columns}")
-    rows, peer, failures = _chosen(), Peer("torch", "torch_dqn_worker"), 0
     try:
         for row in tqdm(rows, unit="row", disable=None):
             line, failed = _run(row, peer)

@@ -9,7 +9,7 @@ Variants: cpu, quick; those of experiments/presets.py.
 
 At `cpu` the methods that came after the paper stand beside its own, each with its
 source's settings, the pairs of layer norm, two-hot, L2 and resets, a plain network with
-a tuned optimiser, and the paper's own on a small CNN that sees 8x8 textures. Gaps:
+a tuned optimiser, and the paper's own on a small CNN. Gaps:
 shrink-and-perturb by .8 with .2 of a fresh draw, two-hot on 51 atoms over [-2, 102],
 plasticity injection once, at half time. Probes run half-way between two target updates,
 not right after a reset. Their 2,000 steps are the paper's: in 1,000 a two-hot network
@@ -46,8 +46,6 @@ def get_config(names: str = "") -> ConfigDict:
     variants.apply(config, names, presets.table(scale))
     if scale == "cpu":
         config.probes.plasticity.update(num_steps=2_000, num_targets=3)
-        if config.dataset.kind == "textures":
-            config.dataset.downscale = 4
     return config
 
 
@@ -58,7 +56,7 @@ def get_grids(names: str = "") -> list[dict]:
     if scale != "paper":
         paper = ["", *PAPER, "two_hot", "layer_norm,two_hot"]
         arms = [*paper, "l2", *LATER, *PAIRS[1:], "tuned"]
-        cnn = [",".join(filter(None, ("textures,cnn", arm))) for arm in paper]
+        cnn = [",".join(filter(None, ("cnn", arm))) for arm in paper]
         easy = {"learner.environment": ["easy"]}
         return [{"variants": arms} | environments, {"variants": cnn} | easy]
     listed = [

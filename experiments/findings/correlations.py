@@ -33,8 +33,15 @@ SHOWN = {
     "gradients/mean_abs_cosine": "mean size of cosines",
     "eval/mean_abs_q": "mean size of values",
 }
+BOTH, NOWHERE = "both signs", "nowhere sure"
+SOMEWHERE, EVERYWHERE = "in some groups", "in all groups"
+KINDS = (
+    *(f"{sign} {where}" for where in (EVERYWHERE, SOMEWHERE) for sign in "+−"),
+    BOTH,
+    NOWHERE,
+)
 FEWEST = 3  # agents in a group
-# Of the 95 metrics x 9 groups; the claim itself is judged with 10,000.
+# Of some 90 metrics in 10 groups; the claim itself is judged on 10,000.
 NUM_RESAMPLES = 2_000
 
 
@@ -55,10 +62,6 @@ class Correlations(NamedTuple):
             return NOWHERE
         sign = "+" if 1 in signs else "−"
         return f"{sign} {SOMEWHERE if 0 in signs else EVERYWHERE}"
-
-
-BOTH, NOWHERE = "both signs", "nowhere sure"
-SOMEWHERE, EVERYWHERE = "in some groups", "in all groups"
 
 
 def correlate(rows: Sequence[Row]) -> Correlations:
@@ -100,8 +103,6 @@ def tables(kept: Kept) -> list[Table]:
 
 
 def _families(found: Correlations, left_out: int) -> Table:
-    kinds = (f"+ {EVERYWHERE}", f"− {EVERYWHERE}", f"+ {SOMEWHERE}", f"− {SOMEWHERE}")
-    kinds += (BOTH, NOWHERE)
     rows = []
     for prefix, family in FAMILIES.items():
         said = [
@@ -110,7 +111,7 @@ def _families(found: Correlations, left_out: int) -> Table:
             if name.startswith(prefix)
         ]
         if said:
-            counts = [str(said.count(kind)) for kind in kinds]
+            counts = [str(said.count(kind)) for kind in KINDS]
             rows.append([family, str(len(said)), *counts])
     caption = (
         "Does any kind of metric keep its sign? Metrics by the surely signed rank"
@@ -119,30 +120,45 @@ def _families(found: Correlations, left_out: int) -> Table:
         f" loss has one sign in all. {left_out} agents that could not learn the probe"
         " at the start are left out."
     )
-    return Table("families", caption, ["of", "metrics", *kinds], rows)
+    return Table("families", caption, ["of", "metrics", *KINDS], rows)
 
 
 def _shown(found: Correlations) -> Table:
-    places = {name: found.metrics.index(name) for name in SHOWN if name in found.metrics}
+    places = [found.metrics.index(name) for name in SHOWN if name in found.metrics]
     rows = [
-        [SHOWN[name], found.verdict(place), *(_cell(found, place, group, True))]
-        for name, place in places.items()
-        for group in [None]
+        [SHOWN[found.metrics[place]], found.verdict(place), *_cells(found, place, True)]
+        for place in places
     ]
     caption = (
-        "The paper's four statistics, its own explanation (curvature, interference), and"
-        " the size of the values: Spearman's ρ with plasticity loss, 95 % interval over"
-        " agents, their number in the header; bold where the sign is sure."
+        "The paper's four statistics, its own explanation (curvature, interference),"
+        " and the size of the values: Spearman's ρ with plasticity loss, 95 % interval"
+        " over agents, their number in the header; bold where the sign is sure."
     )
     return Table("spearman", caption, ["metric", "sign", *found.groups], rows)
 
 
 def _everything(found: Correlations) -> Table:
-    order = sorted(range(len(found.metrics)), key=lambda place: _rank(found, place))
+    sizes = np.nanmedian([np.abs(one.value) for one in found.estimates], axis=0)
+    order = sorted(
+        range(len(sizes)), key=lambda p: (KINDS.index(found.verdict(p)), -sizes[p])
+    )
     rows = [
-        [f"`{found.metrics[p]}`", found.verdict(p), *_cell(found, p, None, False)]
+        [f"`{found.metrics[p]}`", found.verdict(p), *_cells(found, p, False)]
         for p in order
     ]
     caption = f"All {len(rows)} metrics, the most consistent first"
     header = ["metric", "sign", *found.groups]
     return Table("every metric", caption, header, rows, folded=True)
+
+
+def _cells(found: Correlations, place: int, with_interval: bool) -> list[str]:
+    """Writes a metric's correlations, bold where their sign is sure."""
+    signs = found.signs[:, place]
+    if len(signs) < len(found.groups):
+        signs = np.append(0, signs)  # all agents together
+    cells = []
+    for group, sign in zip(found.estimates, signs, strict=True):
+        one = Estimate(*(numbers[..., place] for numbers in group))
+        text = estimate(one) if with_interval else f"{one.value:+.2f}"
+        cells.append(f"**{text}**" if sign else text.replace("+nan", "–"))
+    return cells

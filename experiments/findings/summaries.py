@@ -65,7 +65,11 @@ def summary(
     def make(kept):
         groups = grouped(kept.rows, *keys)
         rows = [
-            [*map(word, key), *(show(rows) for show in columns.values()), str(len(rows))]
+            [
+                *map(word, key),
+                *(show(rows) for show in columns.values()),
+                str(len(rows)),
+            ]
             for key, rows in groups.items()
         ]
         header = [*(key.replace("_", " ") for key in keys), *columns, "n"]

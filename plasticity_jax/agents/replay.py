@@ -16,7 +16,10 @@ def empty(example: PyTree, capacity: int) -> PyTree:
 def add(storage: PyTree, item: PyTree, count: jax.Array) -> PyTree:
     """Writes item number `count`, over the oldest when full."""
     capacity = len(jax.tree.leaves(storage)[0])
-    return jax.tree.map(lambda s, x: s.at[count % capacity].set(x), storage, item)
+    storage = jax.tree.map(lambda s, x: s.at[count % capacity].set(x), storage, item)
+    # XLA:CPU would fuse the write into every read that follows: a copy of the storage
+    # for each of its arrays, at every update.
+    return jax.lax.optimization_barrier(storage)
 
 
 def sample(storage: PyTree, key: Key, count: jax.Array, batch_size: int) -> PyTree:

@@ -1,0 +1,212 @@
+"""From a sweep's folder to what is committed: a table, its origin, its figures."""
+
+import csv
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from PIL import Image
+
+from experiments.figures import factors, followups, paper
+from experiments.findings import studies
+from experiments.findings.data import FIGURES, RESULTS
+from experiments.runs import Run, find_runs
+from experiments.sweeps import folder as sweeps
+from experiments.sweeps.grids import Point
+from experiments.sweeps.groups import join
+from experiments.tidy import PROVENANCE, write_tidy
+from plasticity_jax.records.files import read_json, write_json
+
+DIGITS = 6  # significant
+LARGEST_PNG = 250_000  # bytes
+WIDEST = 1_600  # pixels
+# Flags that name a place on the machine where the runs were made.
+PLACES = r"--(out|workdir|config_json)[= ]\S*?(?={study}(?:/|\s|$))"
+BORING = re.compile(
+    r".*(/finite|_by_layer|/num_\w+|/rank_limited)(@0)?|probe/plasticity"
+)
+CORE = (
+    "eval/", "train/", "displaced/", "probe/initial_loss", "probe/final_loss",
+    "probe/plasticity_loss", "probe/rho", "probe/baseline", "probe/fresh_loss",
+    "probe/auc", "probe/unsolved_at_init", "hessian/lambda_max", "hessian/trace",
+    "gradients/interference_share", "gradients/mean_abs_cosine",
+    "gradients/effective_rank", "representation/dead_fraction",
+    "representation/dormant_fraction_0.025", "representation/feature_rank",
+    "representation/srank", "weights/norm", "weights/rank_0.01",
+    "weights/distance_from_init", "updates/effective_learning_rate",
+    "updates/output_churn", "updates/update_norm",
+)  # fmt: skip
+CORE_AT_START = (
+    "hessian/lambda_max@0", "gradients/interference_share@0", "weights/norm@0",
+    "representation/dead_fraction@0", "representation/feature_rank@0",
+)  # fmt: skip
+
+
+def collect(folder: Path, root: Path) -> list[str]:
+    """Writes results/<study>.csv and .json and docs/figures of one sweep.
+
+    Args:
+      folder: the sweep's, or one of workdirs, called as the study.
+      root: of the repository.
+
+    Returns:
+      What is worth saying: runs left out, figures not drawn.
+
+    Raises:
+      ValueError: no study of that name; no finished run.
+    """
+    study = studies.named(folder.name)
+    finished, unfinished = split(find_runs([folder]))
+    if not finished:
+        raise ValueError(
+            f"{folder}: expected finished runs; got {', '.join(unfinished)}."
+        )
+    (root / RESULTS).mkdir(parents=True, exist_ok=True)
+    _write_rows(root / RESULTS / f"{study.name}.csv", _rows(study, folder, finished))
+    if study.series:
+        series = study.series(finished)
+        _write_rows(root / RESULTS / f"{study.name}_series.csv", series)
+    origin = _origin(study, folder, finished) | {"unfinished": unfinished}
+    write_json(root / RESULTS / f"{study.name}.json", origin)
+    notes = [f"{label}: not finished, left out" for label in unfinished]
+    for name in (*study.figures, *study.more_figures):
+        notes += _draw(name, finished, root / FIGURES / name)
+    return notes
+
+
+def split(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Returns the finished runs, and the labels of the others."""
+    finished = [run for run in runs if run.updates >= run.config["total_updates"]]
+    return finished, [run.label for run in runs if run not in finished]
+
+
+def _rows(study: studies.Study, folder: Path, runs: Sequence[Run]) -> list[dict]:
+    """Returns the sweep's table, cut: words, factors, seed, metrics."""
+    named = zip(study.arms(runs), runs, _factors(folder, runs), strict=True)
+    words = [{"arm": arm} | _words(run) | own for arm, run, own in named]
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / sweeps.TABLE
+        write_tidy(runs, path, words)
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    kept = [name for name in rows[0] if _is_kept(name, study.every_metric)]
+    return [{name: row[name] for name in kept} for row in rows]
+
+
+def _is_kept(name: str, every_metric: bool) -> bool:
+    if name in ("group", "label", "seconds", *PROVENANCE) or BORING.fullmatch(name):
+        return False
+    if "/" not in name or every_metric:
+        return True
+    return name in CORE_AT_START if "@" in name else name.startswith(CORE)
+
+
+def _words(run: Run) -> dict[str, str | float | None]:
+    """Says what a run is, in the words of the figures."""
+    learner, optimizer = run.config["learner"], run.config["optimizer"]
+    usual = {"discount": None, "reward_scale": 1.0, "reward_offset": 0.0}
+    return {
+        "environment": learner.get("environment"),
+        "observations": factors.observations(run),
+        "architecture": factors.architecture(run),
+        "width": factors.width(run),
+        "head": factors.head(run),
+        "method": factors.method(run),
+        "optimizer": factors.optimizer(run),
+        "learning_rate": optimizer.get("learning_rate"),
+        "period": factors.period(run),
+        **{name: learner.get(name, value) for name, value in usual.items()},
+        "seconds_an_update": followups.seconds(run),
+    }
+
+
+def _factors(folder: Path, runs: Sequence[Run]) -> list[dict]:
+    """Returns the sweep's factors of each run; none of runs that no sweep made."""
+    if not (folder / sweeps.DESCRIPTION).is_file():
+        return [{}] * len(runs)
+    there = read_json(folder / sweeps.DESCRIPTION, dict)
+    points = [Point(**point) for point in there["points"]]
+    factors_of = {
+        (group.slug, place): point.factors
+        for group in join(points, there["groups"])
+        for place, point in enumerate(group.points)
+    }
+    return [factors_of[run.workdir.name, run.point or 0] for run in runs]
+
+
+def _origin(study: studies.Study, folder: Path, runs: Sequence[Run]) -> dict:
+    """Says how, when and on what the runs were made, without places."""
+    whole = {run.workdir: run for run in runs}.values()  # one a launch
+    launches = [launch for run in whole for launch in run.launches]
+    commands = [run.launches[0]["command"] for run in whole]
+    if (folder / sweeps.DESCRIPTION).is_file():
+        commands = [read_json(folder / sweeps.DESCRIPTION, dict)["command"]]
+    started = min(launch["started"] for launch in launches)
+    written = max((run.workdir / "timing.jsonl").stat().st_mtime for run in whole)
+    elapsed = datetime.fromtimestamp(written, UTC) - datetime.fromisoformat(started)
+    of = lambda name: list(dict.fromkeys(launch[name] for launch in launches))
+    return {
+        "study": study.name,
+        "config": study.config,
+        "commands": [without_places(one, study.name) for one in commands],
+        "seeds": sorted({seed for run in runs for seed in run.all_seeds}),
+        "agents": sum(len(run.all_seeds) for run in runs),
+        "programs": len(whole),
+        "commits": of("commit"),
+        "dirty": any(of("dirty")),
+        "started": started,
+        "elapsed_seconds": round(elapsed.total_seconds()),
+        "process_seconds": round(sum(t["seconds"] for r in whole for t in r.timings)),
+        "devices": list(dict.fromkeys(d for x in launches for d in x["devices"])),
+        "python": of("python"),
+        "jax": list(dict.fromkeys(launch["versions"]["jax"] for launch in launches)),
+    }
+
+
+def without_places(command: str, study: str) -> str:
+    """Puts `runs` where a command names a folder of the machine it was run on."""
+    return re.sub(PLACES.format(study=study), r"--\1=runs/", command)
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping]) -> None:
+    with open(path, "w", newline="") as file:
+        table = csv.DictWriter(file, rows[0], lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({name: _short(value) for name, value in row.items()})
+
+
+def _short(value: object) -> object:
+    """Cuts a number, or its text, to six digits; integers stay whole."""
+    try:
+        return f"{float(value):.{DIGITS}g}"
+    except (TypeError, ValueError):
+        return value
+
+
+def _draw(name: str, runs: Sequence[Run], out: Path) -> list[str]:
+    """Draws a figure; says so if it cannot, and removes what an earlier one left."""
+    try:
+        image, _ = paper.write(studies.figure(name), runs, out)
+    except ValueError as error:
+        for suffix in ("png", "svg"):
+            out.with_suffix(f".{suffix}").unlink(missing_ok=True)
+        return [f"{name}: not drawn: {str(error).partition(';')[0]}"]
+    _shrink(image)
+    return []
+
+
+def _shrink(path: Path) -> None:
+    """Makes a PNG small: fewer colours, then fewer pixels."""
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    width = min(WIDEST, picture.width)
+    while True:
+        size = (width, round(picture.height * width / picture.width))
+        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(256)
+        small.save(path, optimize=True)
+        if path.stat().st_size <= LARGEST_PNG:
+            return
+        width = int(0.85 * width)

@@ -1,0 +1,142 @@
+"""RESULTS.md, from what is committed alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.claims.judge import load_rules
+from experiments.findings import prose, sensitivity, verdicts
+from experiments.findings.data import FIGURES, RESULTS, Kept, read
+from experiments.findings.markdown import render
+from experiments.findings.studies import STUDIES, Study, figure
+
+PROSE = f"{RESULTS}/reading.md"
+TOP, SENSITIVITY = "verdicts", sensitivity.STUDY  # headings of prose that is no study's
+HEAD = """# Results: which claims of the paper hold?
+
+Thirteen claims of *Understanding Plasticity in Neural Networks* (Lyle et al. 2023,
+[arXiv 2303.01486](https://arxiv.org/abs/2303.01486)), judged at a scale that two CPU
+cores finish: small images, narrow networks, rules fixed before the runs.
+"""
+FOOT = """## How this page is made
+
+`python -m experiments.results` writes it from `results/` and `docs/figures/`; no number
+is typed by hand. `python -m experiments.reproduce C5` runs again what a verdict needs
+and sets the row beside the one here. After a study's runs, `python -m
+experiments.results collect runs/width` renews its part. See
+[results/README.md](results/README.md)."""
+
+
+def page(root: Path) -> str:
+    """Returns RESULTS.md.
+
+    Raises:
+      ValueError: prose that refers to what is not there.
+    """
+    found = verdicts.read(root)
+    kept = {study.name: read(study.name, root) for study in STUDIES}
+    kept = {name: one for name, one in kept.items() if one is not None}
+    tables = {
+        study.name: [table for make in study.tables for table in make(kept[study.name])]
+        for study in STUDIES
+        if study.name in kept
+    }
+    tables[SENSITIVITY] = sensitivity.tables(root)
+    everything = [table for listed in tables.values() for table in listed]
+    there = prose.known(found, kept, everything)
+    written = _prose(root)
+
+    def reading(name):
+        return [prose.fill(written[name], there)] if written.get(name) else []
+
+    parts = [HEAD, verdicts.tally(found), verdicts.at_once(found), *reading(TOP)]
+    parts += ["## What decided", verdicts.FEW_SEEDS, verdicts.in_numbers(found)]
+    for study in STUDIES:
+        if study.name in kept:
+            parts += _section(study, kept[study.name], found, root)
+            parts += [*reading(study.name), *map(render, tables[study.name])]
+    if tables[SENSITIVITY]:
+        parts += ["## Does the ranking of methods survive another probe?"]
+        parts += [*reading(SENSITIVITY), *map(render, tables[SENSITIVITY])]
+    parts += _missing([study for study in STUDIES if study.name not in kept])
+    return "\n\n".join(part.strip() for part in [*parts, FOOT]) + "\n"
+
+
+def _prose(root: Path) -> dict[str, str]:
+    path = root / PROSE
+    return prose.read(path.read_text()) if path.is_file() else {}
+
+
+def _section(study: Study, kept: Kept, found: Sequence, root: Path) -> list[str]:
+    """Returns a study's heading, where it came from, and its figures."""
+    heading = f"## {study.question.removesuffix('.')}"
+    return [heading, _judged(study, found), _origin(kept), *_figures(study, root)]
+
+
+def _judged(study: Study, found: Sequence) -> str:
+    """Says which claims the study was judged for."""
+    rules = load_rules()
+    told = [
+        f"{row['claim']} {row['verdict']}"
+        for row in found
+        if rules[row["claim"]].get("study") == study.name
+    ]
+    return f"Claims: {', '.join(told)}." if told else "Beyond the paper."
+
+
+def _origin(kept: Kept) -> str:
+    """Says what was run, when, on what and how long."""
+    origin = kept.origin
+    commits = ", ".join(f"`{str(commit)[:10]}`" for commit in origin["commits"])
+    dirty = " with uncommitted changes" if origin["dirty"] else ""
+    lines = [
+        "\n".join(["```", *origin["commands"], "```"]),
+        f"{origin['agents']} agents in {origin['programs']} programs, seeds"
+        f" {_seeds(origin['seeds'])}; {_time(origin['process_seconds'])} in processes,"
+        f" {_time(origin['elapsed_seconds'])} from the first start to the last row;"
+        f" {origin['started'][:10]}, commit {commits}{dirty}; on"
+        f" {_device(origin['devices'])}, Python {', '.join(origin['python'])}, jax"
+        f" {', '.join(origin['jax'])}.",
+    ]
+    if kept.diverged:
+        lines.append(f"{len(kept.diverged)} agents diverged and are left out.")
+    if origin["unfinished"]:
+        lines.append(f"Not finished, left out: {'; '.join(origin['unfinished'])}.")
+    return "\n\n".join(lines)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    whole = seeds == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _time(seconds: float) -> str:
+    hours = seconds >= 5_400
+    return f"{seconds / 3600:.1f} hours" if hours else f"{seconds / 60:.0f} minutes"
+
+
+def _device(devices: Sequence[str]) -> str:
+    """Names platform and kind, once where they are the same word."""
+    return ", ".join(" ".join(dict.fromkeys(device.split())) for device in devices)
+
+
+def _figures(study: Study, root: Path) -> list[str]:
+    """Shows the figures that are there, and links the others."""
+    there = lambda name: (root / FIGURES / f"{name}.png").is_file()
+    lines = [
+        f"[![{figure(name).alt}]({FIGURES}/{name}.png)]({FIGURES}/{name}.svg)"
+        for name in study.figures
+        if there(name)
+    ]
+    more = [
+        f"[{figure(name).title}]({FIGURES}/{name}.png)"
+        for name in study.more_figures
+        if there(name)
+    ]
+    return lines + ([f"Also: {'; '.join(more)}."] if more else [])
+
+
+def _missing(studies: Sequence[Study]) -> list[str]:
+    if not studies:
+        return []
+    named = ", ".join(f"{study.name} (`{study.config}`)" for study in studies)
+    return ["## Not here yet", f"Studies without data in `results/`: {named}."]
