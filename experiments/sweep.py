@@ -103,7 +103,7 @@ def _points() -> list[grids.Point]:
 def _divide(points: list[grids.Point]) -> list[list[int]]:
     return divide(
         [point.config for point in points],
-        lambda config, path: point_paths.kind_of(config, path) is not None,
+        point_paths.can_vary,
         max_members=_MAX_MEMBERS.value,
         processes=_PROCESSES.value,
     )

@@ -8,8 +8,8 @@ Variants: cpu, quick; those of experiments/presets.py.
 
 The paper: CNN, CIFAR-10, probe curves after 0, 10, 20, 50, 100 and 150 target updates,
 easy and hard, regression and two-hot, with layer norm and without. At `cpu` the CNN
-has 16 channels and sees the digits (on the textures it learns half of them and loses no
-plasticity); an MLP stands beside it.
+has 8 channels and sees the digits (on the textures it learns half of them and loses no
+plasticity); an MLP stands beside it. Three targets.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,12 @@ def get_config(names: str = "") -> ConfigDict:
     )
     presets.observe(config, scale, "cifar10" if scale == "paper" else "digits")
     presets.see(config, scale, "cnn")
-    return variants.apply(config, names, presets.table(scale))
+    variants.apply(config, names, presets.table(scale))
+    if scale == "cpu":
+        config.probes.plasticity.num_targets = 3
+        if config.network.kind == "cnn":
+            config.network.update(channels=(8, 8), hidden=(32, 32))
+    return config
 
 
 def get_grids(names: str = "") -> list[dict]:
