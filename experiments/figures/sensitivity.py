@@ -33,7 +33,7 @@ WORDS = {
     "double_steps": "twice the\nsteps",
     "third_rate": "a third of\nthe rate",
     "triple_rate": "thrice\nthe rate",
-    "carry": "Adam's\nstate kept",
+    "carry": "optimiser\nstate kept",
     "random_teacher": "random\nteacher",
     "offset": "targets\n10 away",
 }
@@ -118,13 +118,13 @@ def figure(readings: Mapping[str, Readings]) -> PaperFigure:
         title="Does the ranking of interventions survive another probe?",
         caption=(
             "The final networks of one sweep, measured with the probe of their config"
-            " (first column) and with others, each different in one thing; the one drawn"
-            " anew only in its random targets and batches, so no agreement can be"
-            " expected to exceed its τ. A cell: the arm's rank by its mean over seeds (1, light: least loss)"
-            " and that mean. τ: Kendall's rank agreement with the first column, and its"
-            " 95 % bootstrap interval over seeds. –: theta_0 left more than half of the"
-            " baseline, so that there was little to lose; such arms are left out of the"
-            " τ of rho."
+            " (first column) and with others, each different in one thing; the one"
+            " drawn anew only in its random targets and batches, so no agreement can be"
+            " expected to exceed its τ. A cell: the arm's rank by its mean over seeds"
+            " (1, light: least loss) and that mean. τ: Kendall's rank agreement with"
+            " the first column, and its 95 % bootstrap interval over seeds. –: theta_0"
+            " left more than half of the baseline, so that there was little to lose;"
+            " such arms are left out of the τ of rho."
         ),
         alt="Tables of ranks, a row an arm, a column a probe, with rank agreements.",
         config="configs/block_mdp/interventions.py",

@@ -3,29 +3,23 @@
 import csv
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import Image
-
 from experiments.figures import factors, followups, paper
-from experiments.findings import studies
+from experiments.findings import sensitivity, studies
 from experiments.findings.data import FIGURES, RESULTS
+from experiments.findings.files import shrink, without_places, write_rows
 from experiments.runs import Run, find_runs
 from experiments.sweeps import folder as sweeps
 from experiments.sweeps.grids import Point
-from experiments.sweeps.groups import join
+from experiments.sweeps.groups import Group, join
 from experiments.tidy import PROVENANCE, write_tidy
 from plasticity_jax.records.files import read_json, write_json
 
-DIGITS = 6  # significant
-LARGEST_PNG = 250_000  # bytes
-WIDEST = 1_600  # pixels
-# Flags that name a place on the machine where the runs were made.
-PLACES = r"--(out|workdir|config_json)[= ]\S*?(?={study}(?:/|\s|$))"
 BORING = re.compile(
-    r".*(/finite|_by_layer|/num_\w+|/rank_limited)(@0)?|probe/plasticity"
+    r".*(/finite|_by_layer|/num_\w+|/rank_limited|/residual_max)(@0)?|probe/plasticity"
 )
 CORE = (
     "eval/", "train/", "displaced/", "probe/initial_loss", "probe/final_loss",
@@ -58,16 +52,16 @@ def collect(folder: Path, root: Path) -> list[str]:
       ValueError: no study of that name; no finished run.
     """
     study = studies.named(folder.name)
-    finished, unfinished = split(find_runs([folder]))
+    if study.name == sensitivity.STUDY:
+        return sensitivity.collect(folder, root)
+    finished, unfinished = read(folder)
     if not finished:
-        raise ValueError(
-            f"{folder}: expected finished runs; got {', '.join(unfinished)}."
-        )
+        raise ValueError(f"{folder}: expected finished runs; none of them is.")
     (root / RESULTS).mkdir(parents=True, exist_ok=True)
-    _write_rows(root / RESULTS / f"{study.name}.csv", _rows(study, folder, finished))
+    write_rows(root / RESULTS / f"{study.name}.csv", _rows(study, folder, finished))
     if study.series:
         series = study.series(finished)
-        _write_rows(root / RESULTS / f"{study.name}_series.csv", series)
+        write_rows(root / RESULTS / f"{study.name}_series.csv", series)
     origin = _origin(study, folder, finished) | {"unfinished": unfinished}
     write_json(root / RESULTS / f"{study.name}.json", origin)
     notes = [f"{label}: not finished, left out" for label in unfinished]
@@ -76,10 +70,14 @@ def collect(folder: Path, root: Path) -> list[str]:
     return notes
 
 
-def split(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """Returns the finished runs, and the labels of the others."""
+def read(folder: Path) -> tuple[list[Run], list[str]]:
+    """Returns a folder's finished runs, and the names of what is not finished, which
+    its sweep may not even have started."""
+    runs = find_runs([folder])
     finished = [run for run in runs if run.updates >= run.config["total_updates"]]
-    return finished, [run.label for run in runs if run not in finished]
+    others = [run.label for run in runs if run not in finished]
+    there = {run.workdir.name for run in runs}
+    return finished, others + [g.slug for g in _groups(folder) if g.slug not in there]
 
 
 def _rows(study: studies.Study, folder: Path, runs: Sequence[Run]) -> list[dict]:
@@ -124,16 +122,20 @@ def _words(run: Run) -> dict[str, str | float | None]:
 
 def _factors(folder: Path, runs: Sequence[Run]) -> list[dict]:
     """Returns the sweep's factors of each run; none of runs that no sweep made."""
-    if not (folder / sweeps.DESCRIPTION).is_file():
-        return [{}] * len(runs)
-    there = read_json(folder / sweeps.DESCRIPTION, dict)
-    points = [Point(**point) for point in there["points"]]
     factors_of = {
         (group.slug, place): point.factors
-        for group in join(points, there["groups"])
+        for group in _groups(folder)
         for place, point in enumerate(group.points)
     }
-    return [factors_of[run.workdir.name, run.point or 0] for run in runs]
+    return [factors_of.get((run.workdir.name, run.point or 0), {}) for run in runs]
+
+
+def _groups(folder: Path) -> list[Group]:
+    """Returns the groups of a sweep; none of a folder of other runs."""
+    if not (folder / sweeps.DESCRIPTION).is_file():
+        return []
+    there = read_json(folder / sweeps.DESCRIPTION, dict)
+    return join([Point(**point) for point in there["points"]], there["groups"])
 
 
 def _origin(study: studies.Study, folder: Path, runs: Sequence[Run]) -> dict:
@@ -165,48 +167,11 @@ def _origin(study: studies.Study, folder: Path, runs: Sequence[Run]) -> dict:
     }
 
 
-def without_places(command: str, study: str) -> str:
-    """Puts `runs` where a command names a folder of the machine it was run on."""
-    return re.sub(PLACES.format(study=study), r"--\1=runs/", command)
-
-
-def _write_rows(path: Path, rows: Sequence[Mapping]) -> None:
-    with open(path, "w", newline="") as file:
-        table = csv.DictWriter(file, rows[0], lineterminator="\n")
-        table.writeheader()
-        for row in rows:
-            table.writerow({name: _short(value) for name, value in row.items()})
-
-
-def _short(value: object) -> object:
-    """Cuts a number, or its text, to six digits; integers stay whole."""
-    try:
-        return f"{float(value):.{DIGITS}g}"
-    except (TypeError, ValueError):
-        return value
-
-
 def _draw(name: str, runs: Sequence[Run], out: Path) -> list[str]:
     """Draws a figure; says so if it cannot, and removes what an earlier one left."""
     try:
-        image, _ = paper.write(studies.figure(name), runs, out)
+        return shrink(*paper.write(studies.figure(name), runs, out))
     except ValueError as error:
         for suffix in ("png", "svg"):
             out.with_suffix(f".{suffix}").unlink(missing_ok=True)
         return [f"{name}: not drawn: {str(error).partition(';')[0]}"]
-    _shrink(image)
-    return []
-
-
-def _shrink(path: Path) -> None:
-    """Makes a PNG small: fewer colours, then fewer pixels."""
-    with Image.open(path) as image:
-        picture = image.convert("RGB")
-    width = min(WIDEST, picture.width)
-    while True:
-        size = (width, round(picture.height * width / picture.width))
-        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(256)
-        small.save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_PNG:
-            return
-        width = int(0.85 * width)

@@ -117,10 +117,20 @@ def _families(found: Correlations, left_out: int) -> Table:
         "Does any kind of metric keep its sign? Metrics by the surely signed rank"
         " correlations with plasticity loss that they have in the groups below (two-"
         "sided at 5 %, Holm over a metric's groups): a metric that explains plasticity"
-        f" loss has one sign in all. {left_out} agents that could not learn the probe"
-        " at the start are left out."
+        f" loss has one sign in all. Such are: {_consistent(found)}. {left_out} agents"
+        " that could not learn the probe at the start are left out."
     )
     return Table("families", caption, ["of", "metrics", *KINDS], rows)
+
+
+def _consistent(found: Correlations) -> str:
+    """Names the metrics whose sign is sure in every group."""
+    named = [
+        f"`{name}`"
+        for place, name in enumerate(found.metrics)
+        if EVERYWHERE in found.verdict(place)
+    ]
+    return ", ".join(named) or "none"
 
 
 def _shown(found: Correlations) -> Table:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.claims.judge import load_rules
-from experiments.findings import prose, sensitivity, verdicts
+from experiments.findings import prose, verdicts
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
 from experiments.findings.markdown import render
 from experiments.findings.studies import STUDIES, Study, figure
 
 PROSE = f"{RESULTS}/reading.md"
-TOP, SENSITIVITY = "verdicts", sensitivity.STUDY  # headings of prose that is no study's
+TOP = "verdicts"  # the heading of prose that is no study's
+SHOWN = 3  # names of runs that are left out
 HEAD = """# Results: which claims of the paper hold?
 
 Thirteen claims of *Understanding Plasticity in Neural Networks* (Lyle et al. 2023,
@@ -40,7 +41,6 @@ def page(root: Path) -> str:
         for study in STUDIES
         if study.name in kept
     }
-    tables[SENSITIVITY] = sensitivity.tables(root)
     everything = [table for listed in tables.values() for table in listed]
     there = prose.known(found, kept, everything)
     written = _prose(root)
@@ -54,9 +54,6 @@ def page(root: Path) -> str:
         if study.name in kept:
             parts += _section(study, kept[study.name], found, root)
             parts += [*reading(study.name), *map(render, tables[study.name])]
-    if tables[SENSITIVITY]:
-        parts += ["## Does the ranking of methods survive another probe?"]
-        parts += [*reading(SENSITIVITY), *map(render, tables[SENSITIVITY])]
     parts += _missing([study for study in STUDIES if study.name not in kept])
     return "\n\n".join(part.strip() for part in [*parts, FOOT]) + "\n"
 
@@ -90,17 +87,19 @@ def _origin(kept: Kept) -> str:
     dirty = " with uncommitted changes" if origin["dirty"] else ""
     lines = [
         "\n".join(["```", *origin["commands"], "```"]),
-        f"{origin['agents']} agents in {origin['programs']} programs, seeds"
+        f"{origin['agents']} agents (programs: {origin['programs']}), seeds"
         f" {_seeds(origin['seeds'])}; {_time(origin['process_seconds'])} in processes,"
         f" {_time(origin['elapsed_seconds'])} from the first start to the last row;"
         f" {origin['started'][:10]}, commit {commits}{dirty}; on"
-        f" {_device(origin['devices'])}, Python {', '.join(origin['python'])}, jax"
-        f" {', '.join(origin['jax'])}.",
+        f" {_device(origin['devices'])}, Python"
+        f" {', '.join([*origin['python'], *(f'jax {v}' for v in origin['jax'])])}.",
     ]
     if kept.diverged:
         lines.append(f"{len(kept.diverged)} agents diverged and are left out.")
     if origin["unfinished"]:
-        lines.append(f"Not finished, left out: {'; '.join(origin['unfinished'])}.")
+        names = origin["unfinished"]
+        shown = "; ".join([*names[:SHOWN], *["..."] * (len(names) > SHOWN)])
+        lines.append(f"{len(names)} not finished, left out: {shown}.")
     return "\n\n".join(lines)
 
 
@@ -121,9 +120,10 @@ def _device(devices: Sequence[str]) -> str:
 
 def _figures(study: Study, root: Path) -> list[str]:
     """Shows the figures that are there, and links the others."""
-    there = lambda name: (root / FIGURES / f"{name}.png").is_file()
+    there = lambda name, kind="png": (root / FIGURES / f"{name}.{kind}").is_file()
+    suffix = lambda name: "svg" if there(name, "svg") else "png"
     lines = [
-        f"[![{figure(name).alt}]({FIGURES}/{name}.png)]({FIGURES}/{name}.svg)"
+        f"[![{figure(name).alt}]({FIGURES}/{name}.png)]({FIGURES}/{name}.{suffix(name)})"
         for name in study.figures
         if there(name)
     ]

@@ -1,66 +1,80 @@
-"""Does the ranking of methods survive another probe? Of results/sensitivity.csv."""
+"""Does the ranking of methods survive another probe? What experiments.sensitivity
+measured, as it is committed and shown."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
-from experiments.findings.data import RESULTS, Row, by_seed, grouped, read_rows
-from experiments.findings.markdown import Table, estimate
-from experiments.findings.summaries import word
-from experiments.summary import number
-from plasticity_jax.statistics import rank_agreement
+from experiments import rankings
+from experiments.figures import paper
+from experiments.figures import sensitivity as figure
+from experiments.findings.data import FIGURES, RESULTS, Kept
+from experiments.findings.files import shrink, without_places, write_rows
+from experiments.findings.markdown import Table
+from experiments.tidy import PROVENANCE
+from plasticity_jax.records.files import write_json
 
 STUDY = "sensitivity"
-REFERENCE = "reference"  # the study's own probe
-PROBE = "probe"  # the column with the probe's name
+MEANINGS = {"final_loss": "by final probe loss", "rho": "by share lost (rho)"}
 
 
-def tables(root: Path) -> list[Table]:
-    """Returns how far each probe puts the methods in the order of the study's own; no
-    table where the data is not there."""
-    rows = read_rows(root / RESULTS / f"{STUDY}.csv")
-    rows = [row for row in rows if row.get("failed_at") is None]
-    return [_agreement(rows)] if rows else []
+def collect(folder: Path, root: Path) -> list[str]:
+    """Writes results/sensitivity.csv and .json, and the figure.
+
+    Returns:
+      What is worth saying.
+    """
+    path = folder / figure.TABLE
+    rows = rankings.read_rows(path)
+    dropped = ("group", "label", *PROVENANCE)
+    kept = [{n: v for n, v in row.items() if n not in dropped} for row in rows]
+    (root / RESULTS).mkdir(parents=True, exist_ok=True)
+    write_rows(root / RESULTS / f"{STUDY}.csv", kept)
+    write_json(root / RESULTS / f"{STUDY}.json", _origin(rows, path))
+    drawing = figure.figure(rankings.by_environment(rows))
+    out = root / FIGURES / STUDY
+    return shrink(*paper.write(drawing, figure.runs_of(rows, folder), out))
 
 
-def _agreement(rows: Sequence[Row]) -> Table:
-    environments = [name for (name,) in grouped(rows, "environment")]
-    header = ["probe", *environments, "probe loss of an untrained network"]
-    lines = []
-    for (probe,), found in grouped(rows, PROBE).items():
-        cells = [_kendall(rows, probe, environment) for environment in environments]
-        start = np.nanmean([row["initial_loss"] for row in found])
-        lines.append([word(probe), *cells, number(float(start))])
+def _origin(rows: Sequence[dict], path: Path) -> dict:
+    of = lambda name: list(dict.fromkeys(row[name] for row in rows))
+    started = min(of("started"))
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    elapsed = written - datetime.fromisoformat(started)
+    commands = [without_places(one, "interventions") for one in of("command")]
+    return {
+        "study": STUDY,
+        "config": "experiments/sensitivity.py",
+        "commands": [without_places(one, STUDY) for one in commands],
+        "seeds": sorted(map(int, of("seed"))),
+        "agents": len({(r["arm"], r["environment"], r["seed"]) for r in rows}),
+        "programs": len({(r["group"], r["probe"]) for r in rows}),
+        "commits": of("commit"),
+        "dirty": "True" in of("dirty"),
+        "started": started,
+        "elapsed_seconds": round(elapsed.total_seconds()),
+        "process_seconds": round(sum(float(row["seconds"]) for row in rows)),
+        "devices": of("devices"),
+        "python": of("python"),
+        "jax": [],
+        "unfinished": [],
+    }
+
+
+def tables(kept: Kept) -> list[Table]:
+    """Returns how far each probe puts the methods in the order of the study's own."""
+    readings = rankings.by_environment([*kept.rows, *kept.diverged])
+    rows = [
+        [environment, probe]
+        + [rankings.describe(rankings.agreement(found, probe, m)) for m in MEANINGS]
+        for environment, found in readings.items()
+        for probe in found.probes[1:]
+    ]
     caption = (
-        "Kendall's τ between the order of the methods by final probe loss under each"
-        " probe and under the study's own (*reference*), means over seeds, 95 %"
-        " interval over seeds: 1 is the same order. *other_targets* is the same probe"
-        " drawn anew, which none can be expected to beat."
+        "Kendall's τ between the order of the methods under each probe and under the"
+        " study's own, of means over seeds, with its 95 % interval over seeds: 1 is the"
+        " same order. *other_targets* is the study's probe drawn anew, which none can"
+        " be expected to beat."
     )
-    return Table("sensitivity", caption, header, lines)
-
-
-def _kendall(rows: Sequence[Row], probe: str, environment: str) -> str:
-    """Compares the orders of the methods that both probes have, on seeds of both."""
-    pair = []
-    for name in (probe, REFERENCE):
-        here = [r for r in rows if r[PROBE] == name and r["environment"] == environment]
-        pair.append(grouped(here, "arm"))
-    arms = [arm for arm in pair[0] if arm in pair[1]]
-    if len(arms) < 2:
-        return "–"
-    seeds = set.intersection(
-        *({row["seed"] for row in found[arm]} for found in pair for arm in arms)
-    )
-    values, reference = (
-        by_seed(
-            {arm: [r for r in found[arm] if r["seed"] in seeds] for arm in arms},
-            "final_loss",
-        )
-        for found in pair
-    )
-    whole = np.isfinite(values).all(axis=1) & np.isfinite(reference).all(axis=1)
-    if not whole.any():
-        return "–"
-    return estimate(rank_agreement(values[whole], reference[whole]))
+    header = ["environment", "probe", *MEANINGS.values()]
+    return [Table(STUDY, caption, header, rows, keys=2)]

@@ -2,13 +2,14 @@
 
 import ast
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.figures import factors, followups, next_task
 from experiments.figures.paper import PaperFigure
-from experiments.findings import correlations, predictions, ranking
+from experiments.findings import correlations, predictions, ranking, sensitivity
 from experiments.findings.data import Kept
 from experiments.findings.markdown import Table
 from experiments.findings.summaries import (
@@ -43,12 +44,15 @@ class Study(NamedTuple):
     def question(self) -> str:
         """What it asks: the first line of its config file."""
         text = Path(__file__).parents[2].joinpath(self.config).read_text()
-        return ast.get_docstring(ast.parse(text)).splitlines()[0]
+        line = ast.get_docstring(ast.parse(text)).splitlines()[0]
+        return re.match(r".*?[.?](?= |$)|.*", line)[0]  # its first sentence
 
 
 def figure(name: str) -> PaperFigure:
     """Returns a figure by its module's name."""
-    return importlib.import_module(f"experiments.figures.{name}").FIGURE
+    module = importlib.import_module(f"experiments.figures.{name}")
+    # That of a table, not of runs, is made of it; its words need none.
+    return module.FIGURE if hasattr(module, "FIGURE") else module.figure({})
 
 
 def named(name: str) -> Study:
@@ -241,8 +245,15 @@ STUDIES = (
     Study(
         "boundaries",
         f"{_SUPERVISED}/boundaries.py",
+        figures=("boundaries",),
         tables=(predictions.boundaries,),
         arms=_streams,
         series=predictions.around_changes,
+    ),
+    Study(
+        sensitivity.STUDY,
+        "experiments/sensitivity.py",
+        figures=("sensitivity",),
+        tables=(sensitivity.tables,),
     ),
 )

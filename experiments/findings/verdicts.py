@@ -6,10 +6,9 @@ from pathlib import Path
 
 from experiments.claims.judge import COMPARE, combine, judge, load_rules
 from experiments.claims.thirteen import adjust, not_judged
-from experiments.findings.collect import split
+from experiments.findings import collect
 from experiments.findings.data import RESULTS
 from experiments.findings.markdown import table
-from experiments.runs import find_runs
 from experiments.summary import interval, number
 
 FILE = f"{RESULTS}/verdicts.json"
@@ -46,14 +45,17 @@ def update(folders: Sequence[Path], root: Path) -> list[str]:
       Why a claim of a study given could not be judged.
     """
     rules, notes, verdicts = load_rules(), [], []
-    runs = {folder.name: split(find_runs([folder]))[0] for folder in folders}
+    judged = {rule.get("study") for rule in rules.values()}
+    found = {one.name: collect.read(one) for one in folders if one.name in judged}
     for row in read(root):
         claim, rule = row["claim"], rules[row["claim"]]
         if "not_testable" in rule:
             row = judge(claim, ())
-        elif rule["study"] in runs:
+        elif rule["study"] in found:
+            runs, unfinished = found[rule["study"]]
             try:
-                row = merge(row, judge(claim, runs[rule["study"]]))
+                _refuse_part(rule, unfinished)
+                row = merge(row, judge(claim, runs))
             except ValueError as error:
                 notes.append(f"{claim}: not judged: {error}")
         verdicts.append(row)
@@ -61,6 +63,17 @@ def update(folders: Sequence[Path], root: Path) -> list[str]:
     rounded = json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}"))
     (root / FILE).write_text(json.dumps(rounded, indent=1) + "\n")
     return notes
+
+
+def _refuse_part(rule: Mapping, unfinished: Sequence[str]) -> None:
+    """Raises: a claim about many settings, of which some are not there yet."""
+    if unfinished and any(
+        "over" in one for one in (rule, *rule.get("parts", {}).values())
+    ):
+        raise ValueError(
+            f"expected the whole sweep, as the claim is over its settings; of"
+            f" {rule['study']} {len(unfinished)} runs are not finished."
+        )
 
 
 def merge(earlier: Mapping, row: dict) -> dict:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from experiments.findings import correlations, prose, ranking, sensitivity, verdicts
-from experiments.findings.collect import collect, without_places
+from experiments.findings.collect import collect
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
+from experiments.findings.files import without_places
 from experiments.findings.markdown import Table
 from experiments.findings.page import page
 from experiments.findings.predictions import NEXT, at_boundaries
@@ -22,11 +24,6 @@ from experiments.runs import Run
 
 ROOT = Path(__file__).parents[2]
 PLACE = re.compile(r"/(tmp|home|root|work|mnt|Users)/")
-
-
-def run_results(*arguments):
-    command = [sys.executable, "-m", "experiments.results", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 # What is committed.
@@ -134,16 +131,16 @@ def test_the_page_of_it_and_a_stale_one(swept, collected):
     assert kept["C12"]["verdict"] == "not testable"
     assert kept["C10"]["p_holm"] == pytest.approx(13 * 0.01)
 
-    assert run_results(f"--root={collected}").returncode == 0
-    path = collected / "RESULTS.md"
-    text = path.read_text()
+    text, path = page(collected), collected / "RESULTS.md"
     assert "**holds**: C10; **not testable**: C12, C13; **not judged**: C1, " in text
     rows = read("policies", collected).rows
     accuracy = np.mean([row["eval/accuracy"] for row in rows[:2]])
     line = next(line for line in text.splitlines() if line.startswith("| easy | none"))
     assert line.split(" | ")[2].startswith(f"{accuracy:.3f} [")
     path.write_text(text.replace("| easy | none", "| easy | nothing"))
-    found = run_results(f"--root={collected}", "--check")
+    command = [sys.executable, "-m", "experiments.results", "--check"]
+    command += [f"--root={collected}"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 1 and f"+{line}" in found.stdout.splitlines()
 
 
@@ -154,11 +151,28 @@ def test_a_folder_of_another_name_is_refused(swept, tmp_path):
         collect(folder, tmp_path)
 
 
+def test_a_claim_over_settings_waits_for_the_whole_sweep(swept, tmp_path):
+    """One of two programs has not been started; C10 needs no other than its own."""
+    folder = tmp_path / "policies"
+    shutil.copytree(swept, folder)
+    path = folder / "sweep.json"
+    described = json.loads(path.read_text())
+    described["groups"] = [[0], [1]]
+    path.write_text(json.dumps(described))
+    (tmp_path / RESULTS).mkdir()
+    notes = {
+        note.partition(":")[0]: note for note in verdicts.update([folder], tmp_path)
+    }
+    assert "expected the whole sweep" in notes["C11"]
+    assert "expected one run with interventions" in notes["C10"]
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
         ("x --out=/tmp/a/width --seeds=1:2", "x --out=runs/width --seeds=1:2"),
-        ("x --out ../width", "x --out=runs/width"),
+        ("x --out ../width", "x --out runs/width"),
+        ("x /a/width --out=b", "x runs/width --out=b"),
         ("x --workdir=/a/width/01-all", "x --workdir=runs/width/01-all"),
         ("x --config=configs/width.py", "x --config=configs/width.py"),
     ],
@@ -176,10 +190,8 @@ def part(claim, verdict, p=None):
 
 def test_parts_that_were_not_judged_keep_what_they_had():
     earlier = {"parts": [part("C8 a", "holds", 0.01), part("C8 b", "holds", 0.02)]}
-    row = {
-        "claim": "C8",
-        "parts": [part("C8 a", "not judged"), part("C8 b", "holds", 0.3)],
-    }
+    parts = [part("C8 a", "not judged"), part("C8 b", "holds", 0.3)]
+    row = {"claim": "C8", "parts": parts}
     merged = verdicts.merge(earlier, row)
     assert merged["verdict"] == "holds" and merged["p"] == 0.3
     assert [one["p"] for one in merged["parts"]] == [0.01, 0.3]
@@ -258,21 +270,34 @@ def test_signs_of_correlations():
 
 
 @pytest.mark.parametrize(("order", "tau"), [((1, 2, 3), "1.00"), ((3, 2, 1), "-1.00")])
-def test_agreement_of_probes(tmp_path, order, tau):
+def test_another_probes_order(tmp_path, order, tau):
+    """Six networks by two probes, as experiments.sensitivity writes them."""
+    folder = tmp_path / "sensitivity"
+    folder.mkdir()
+    origin = {"command": f"x /tmp/interventions --out={folder}", "commit": "c"}
+    origin |= {"dirty": False, "started": "2026-01-01T00:00:00+00:00", "group": "01"}
+    origin |= {"python": "3", "devices": "cpu cpu", "failed_at": None, "updates": 9}
     rows = [
         {"probe": probe, "arm": arm, "environment": "easy", "seed": seed}
-        | {"final_loss": loss + 0.01 * seed, "initial_loss": 0.1}
+        | {"final_loss": loss + 0.01 * seed, "rho": loss / 10, "unsolved_at_init": 0.0}
+        | {"seconds": 1.5, "label": "a"}
+        | origin
         for probe, losses in (("reference", (1, 2, 3)), ("half_pool", order))
         for arm, loss in zip("abc", losses, strict=True)
-        for seed in range(3)
+        for seed in range(2)
     ]
-    (tmp_path / RESULTS).mkdir()
-    with open(tmp_path / RESULTS / "sensitivity.csv", "w", newline="") as file:
+    with open(folder / "sensitivity.csv", "w", newline="") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)
-    (found,) = sensitivity.tables(tmp_path)
-    assert found.rows[1] == ["half_pool", f"{tau} [{tau}, {tau}]", "0.100"]
+    assert collect(folder, tmp_path) == []
+    kept = read("sensitivity", tmp_path)
+    assert kept.origin["agents"] == 6 and kept.origin["process_seconds"] == 18
+    assert kept.origin["commands"] == ["x runs/interventions --out=runs/sensitivity"]
+    assert (tmp_path / FIGURES / "sensitivity.png").is_file()
+    (found,) = sensitivity.tables(kept)
+    cell = f"{tau} [{tau}, {tau}], 3 arms"
+    assert found.rows == [["easy", "half_pool", cell, cell]]
 
 
 def test_a_boundary_is_paired_with_the_task_that_begins_there():
