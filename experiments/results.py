@@ -61,7 +61,7 @@ def _collect(arguments: list[str], root: Path) -> None:
             f"expected nothing, --check, or collect DIR ...; got {' '.join(arguments)}"
             f"{' --check' * _CHECK.value}."
         )
-    folders = [Path(name).resolve() for name in named]
+    folders = [Path(name).absolute() for name in named]
     for folder in folders:
         for note in collect(folder, root):
             print(f"{folder.name}: {note}", file=sys.stderr)

@@ -10,13 +10,16 @@ from PIL import Image
 DIGITS = 6  # significant
 LARGEST_PNG, LARGEST_SVG = 250_000, 500_000  # bytes
 WIDEST = 1_600  # pixels
-# Flags and arguments that name a folder of the machine where the runs were made.
-PLACES = r"(?<=[= ])\S*?(?={study}(?:/|\s|$))"
+# Folders of the machine where the runs were made, in flags and arguments: those called
+# as the study, whatever they are in, and all others that are absolute.
+STUDY = r"(?<=[= ])(?:[^\s=]*/)?(?={study}(?:/|\s|$))"
+ABSOLUTE = r"(?<=[= ])/[^\s=]*/(?=[^\s=/])"
 
 
 def without_places(command: str, study: str) -> str:
-    """Puts `runs/` where a command names a folder of the study elsewhere."""
-    return re.sub(PLACES.format(study=re.escape(study)), "runs/", command)
+    """Puts `runs/` where a command names a folder of the study, or any by its root."""
+    command = re.sub(STUDY.format(study=re.escape(study)), "runs/", command)
+    return re.sub(ABSOLUTE, "runs/", command)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping]) -> None:

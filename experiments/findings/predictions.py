@@ -120,7 +120,7 @@ def boundaries(kept: Kept) -> list[Table]:
             f"{name.capitalize()} by distance to a change of labels (updates; negative:"
             " before it), means over changes and seeds, 95 % interval over seeds."
         )
-        tables.append(Table(name, caption, ["updates", *arms], rows))
+        tables.append(Table(name, caption, ["updates", *arms], rows, folded=True))
     return tables
 
 

@@ -11,6 +11,7 @@ from experiments.figures import sensitivity as figure
 from experiments.findings.data import FIGURES, RESULTS, Kept
 from experiments.findings.files import shrink, without_places, write_rows
 from experiments.findings.markdown import Table
+from experiments.findings.summaries import word
 from experiments.tidy import PROVENANCE
 from plasticity_jax.records.files import write_json
 
@@ -63,7 +64,11 @@ def _origin(rows: Sequence[dict], path: Path) -> dict:
 
 def tables(kept: Kept) -> list[Table]:
     """Returns how far each probe puts the methods in the order of the study's own."""
-    readings = rankings.by_environment([*kept.rows, *kept.diverged])
+    texts = [
+        {name: "" if value is None else word(value) for name, value in row.items()}
+        for row in (*kept.rows, *kept.diverged)
+    ]
+    readings = rankings.by_environment(texts)
     rows = [
         [environment, probe]
         + [rankings.describe(rankings.agreement(found, probe, m)) for m in MEANINGS]

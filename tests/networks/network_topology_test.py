@@ -111,7 +111,8 @@ def test_silencing_the_outgoing_entries_is_zeroing_the_activation(case):
 def test_a_units_own_entries_change_no_other_activation(case):
     for units in case.model.units:
         # A norm over several units passes on what comes before it.
-        alone = case.norm in ("none", "batch") or not units.norm_scale
+        normed = units.norm_scale or case.norm == "layer_plain"
+        alone = case.norm in ("none", "batch") or not normed
         wires = (*units.norm_scale, *units.norm_bias)
         wires += (*units.incoming, *units.bias) if alone else ()
         for wire, mask in itertools.product(wires, marked(units.size)):
