@@ -22,7 +22,7 @@ CORE = [
 EXTRAS = {
     # TensorFlow and 2.3 GB: only for Dopamine's own Atari agents.
     "dopamine": ["dopamine-rl==4.1.2", "tensorboard>=2.21,<3", "numpy<2.5"],
-    "plots": ["matplotlib>=3.9", "jinja2>=3.1"],
+    "plots": ["matplotlib>=3.9", "jinja2>=3.1", "pillow>=10"],
     "data": ["scikit-learn>=1.5", "pooch>=1.8,<2"],
     "dev": [
         "pytest>=8",

@@ -1,15 +1,14 @@
-"""Adam on a stream of random-label tasks, one network: it ends unable to fit any.
+"""E1: does Adam end unable to fit any task on a stream of random labels?
 
-E1 of arXiv 2303.01486, figure 1. Claims: C1 (default Adam makes a huge step where the
+Figure 1 of arXiv 2303.01486. Claims: C1 (default Adam makes a huge step where the
 labels change, units die, accuracy falls to chance), C2 (`tuned` does not).
-Command, on two cores in minutes, ARM the variants `cpu` and `cpu,tuned`:
-  python -m experiments.train --config=configs/supervised/adam_instability.py:ARM \\
-      --workdir=runs/e1/ARM --config.seeds.first=100 --config.seeds.count=5
-  python -m experiments.verdict runs/e1 --claims=C1,C2 --out=runs/e1/verdicts.json
+Command: python -m experiments.sweep \\
+    --config=configs/supervised/adam_instability.py:cpu --out=runs/adam_instability \\
+    --seeds=100:105
 Variants, comma separated: cpu (digits, 128 units), tuned, layer_norm, stationary (the
 control), fresh (the other: a new network for every task), quick; the name of any
 intervention.
-Measured: results/adam_instability.csv, results/adam_instability.json.
+Measured: RESULTS.md.
 
 Without a variant it is the paper's: 5,000 MNIST images, 1,024 units, six tasks of
 15,000 updates (inferred from its axis). Where it is silent: batches of 128, drawn with
@@ -44,8 +43,8 @@ def get_config(names: str = "") -> ConfigDict:
 
 
 def get_grids(names: str = "") -> list[dict]:
-    """Returns both arms."""
-    return [{"variants": ["", "tuned"]}]
+    """Returns both arms and both controls."""
+    return [{"variants": ["", "tuned", "stationary", "fresh"]}]
 
 
 def _tasks(config, num_tasks: int):
