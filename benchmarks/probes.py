@@ -10,45 +10,21 @@ missed, a peer is not there or the two sides differ.
 """
 
 import sys
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from benchmarks import timing
 
 if __name__ == "__main__":
     timing.pin()  # before JAX counts the cores
 
-from absl import app, flags, logging
-from tqdm import tqdm
+from absl import app
 
 from benchmarks import curvature, pairwise, training
-from benchmarks.comparison import Comparison, Peers
-from benchmarks.peers.process import Missing, Peer
+from benchmarks.comparison import Peers
+from benchmarks.peers.process import Peer
+from benchmarks.table import Row, run
 from benchmarks.workloads import CONVOLUTIONS, cnn, mlp, small
-from plasticity_jax import checks, trees
-
-_QUICK = flags.DEFINE_bool("quick", False, "Only the rows that take seconds.")
-_ONLY = flags.DEFINE_list("only", [], "Rows by name; empty: all.")
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", None, "Interleaved rounds of each row; by default 5, quick 2.", 1
-)
-_ALLOW_MISSING = flags.DEFINE_bool(
-    "allow_missing_peers", False, "A peer that is not there is no failure."
-)
-
-
-class Row(NamedTuple):
-    """One line. Its ratio: ours / peer where `at_most` is given, else peer / ours.
-    Without a target it is printed and judges nothing."""
-
-    name: str
-    what: str
-    build: Callable[[Peers], Comparison]
-    at_most: float | None = None
-    at_least: float | None = None
-    quick: bool = False
-
+from plasticity_jax import trees
 
 mlp_norm = partial(mlp, norm="layer")
 product, product_in_loop = curvature.product, curvature.product_in_loop
@@ -120,60 +96,14 @@ ROWS = (
 def main(argv: list[str]) -> int:
     """Prints one line a row."""
     del argv
-    logging.set_verbosity(logging.WARNING)
     sizes = {make.__name__: trees.size(make(2).params) for make in (mlp, small, cnn)}
     print("parameters:", *(f"{name} {size:,}" for name, size in sizes.items()))
-    rows = _chosen()
     peers = Peers(Peer("torch", "torch_worker"), Peer("tangents", "tangents_worker"))
-    columns = f"{'ours':>10} {'peer':>10} {'ratio':>7} {'target':>7}  difference"
-    print(f"{'row':16} {'what':41} {columns}")
-    failures = 0
     try:
-        for row in tqdm(rows, unit="row", disable=None):
-            line, failed = _run(row, peers)
-            tqdm.write(line, file=sys.stdout)
-            failures += failed
+        return run(ROWS, peers)
     finally:
         for peer in peers:
             peer.close()
-    return int(failures > 0)
-
-
-def _chosen() -> list[Row]:
-    for name in _ONLY.value:
-        checks.one_of("--only", name, [row.name for row in ROWS])
-    if _ONLY.value:
-        return [row for row in ROWS if row.name in _ONLY.value]
-    if _QUICK.value:
-        print("left out:", *(row.name for row in ROWS if not row.quick))
-        return [row for row in ROWS if row.quick]
-    return list(ROWS)
-
-
-def _run(row: Row, peers: Peers) -> tuple[str, bool]:
-    """Returns the row's line, and whether it counts as a failure."""
-    title = f"{row.name:16} {row.what:41} "
-    try:
-        ours, peer, gap, tolerance, unit = row.build(peers)
-    except Missing as error:
-        return f"{title}peer not available: {error}", not _ALLOW_MISSING.value
-    if not gap <= tolerance:
-        return f"{title}NOT COMPARED: differ by {gap:.1e} > {tolerance:.0e}", True
-    rounds = _ROUNDS.value or (2 if _QUICK.value else 5)
-    ratio, ours, peer = timing.interleave(ours, peer, rounds)
-    if row.at_most:
-        missed, target = ratio > row.at_most, f"<= {row.at_most:g}"
-    else:
-        ratio, target = 1 / ratio, f">= {row.at_least:g}" if row.at_least else "-"
-        missed = ratio < (row.at_least or 0)
-    cells = f"{_show(ours, unit):>10} {_show(peer, unit):>10} {ratio:7.2f} {target:>7}"
-    return f"{title}{cells}  {gap:.0e}{'  MISSED' if missed else ''}", missed
-
-
-def _show(value: float, unit: str) -> str:
-    if unit == "B":
-        return f"{value / 2**20:.1f} MiB"
-    return f"{1e6 * value:.1f} us" if value < 1e-3 else f"{1e3 * value:.1f} ms"
 
 
 if __name__ == "__main__":
