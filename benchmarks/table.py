@@ -40,9 +40,8 @@ def run(rows: Sequence[Row], peers) -> int:
     or two sides differ, else 0."""
     logging.set_verbosity(logging.WARNING)
     chosen, failures = _chosen(rows), 0
-    widths = [
-        max(len(cell) for cell in column) for column in zip(*_titles(rows), strict=True)
-    ]
+    titles = [(row.name, row.what) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*titles, strict=True)]
     columns = f"{'ours':>10} {'peer':>10} {'ratio':>7} {'target':>7}  difference"
     print(f"{_title(('row', 'what'), widths)} {columns}")
     for row in tqdm(chosen, unit="row", disable=None):
