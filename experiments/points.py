@@ -79,8 +79,17 @@ def check(config: Mapping) -> Sequence[Mapping]:
 
 
 def spread(config: Mapping, num_seeds: int) -> dict:
-    """Returns the config with one value a member where points differ, [S] lists."""
+    """Returns the config with one value a member where points or seeds differ, lists
+    of points x seeds."""
     points, config = config.get("points", ()), copy.deepcopy(dict(config))
+    methods = enumerate(config.get("interventions", ()))
+    sections = {"optimizer": config["optimizer"]}
+    sections |= {f"interventions.{index}": section for index, section in methods}
+    for where, section in sections.items() if points else ():
+        for name, value in section.items():
+            one_a_seed = isinstance(value, list | tuple) and len(value) == num_seeds
+            if one_a_seed and can_vary(config, f"{where}.{name}"):
+                section[name] = [*value] * len(points)
     for path in points[0] if points else ():
         if not path.startswith("learner."):
             values = [point[path] for point in points for _ in range(num_seeds)]

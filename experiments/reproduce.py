@@ -53,6 +53,7 @@ def _reproduce(claims: list[str]) -> int:
         raise ValueError(f"expected a claim, one of {', '.join(rules)}; got none.")
     for claim in claims:
         checks.one_of("claim", claim, rules)
+    claims = list(dict.fromkeys(claims))
     checks.one_of("--scale", _SCALE.value, SCALES)
     checks.at_least(1, processes=_PROCESSES.value)
     committed = _read(Path(_COMMITTED.value))

@@ -34,14 +34,16 @@ def cure(default: Run, tuned: Run) -> dict[str, np.ndarray]:
     """Returns C2's effects, each [S], seeds paired.
 
     A seed's collapse is the first task that default Adam ends at an accuracy of .2 or
-    less, or its last where there is none. default_accuracy_at_collapse; then the tuned
-    arm's first_task_accuracy, and its drop from there to the task of the collapse.
+    less, or its last where there is none. default_first_task_accuracy (what never
+    learned has not collapsed) and default_accuracy_at_collapse; then the tuned arm's
+    first_task_accuracy, and its drop from there to the task of the collapse.
     """
     default_accuracy, tuned_accuracy = _at_task_ends(default), _at_task_ends(tuned)
     collapsed = default_accuracy <= 0.2
     task = np.where(collapsed.any(axis=1), collapsed.argmax(axis=1), -1)[:, None]
     at_collapse = np.take_along_axis(tuned_accuracy, task, axis=1)[:, 0]
     return {
+        "default_first_task_accuracy": default_accuracy[:, 0],
         "default_accuracy_at_collapse": np.take_along_axis(
             default_accuracy, task, axis=1
         )[:, 0],

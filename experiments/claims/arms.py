@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 
 from experiments import schema
 from experiments.build import LEARNERS, NETWORKS, SUPPLIED
 from experiments.readings import READINGS
 from experiments.runs import Run, flatten
+from experiments.sweeps.grids import exact
 from plasticity_jax.interventions import INTERVENTIONS
 from plasticity_jax.optimizers import OPTIMIZERS
 from plasticity_jax.tasks.datasets import DATASETS
@@ -37,7 +37,7 @@ def find(claim: str, rule: Mapping, runs: Sequence[Run]) -> dict[str, Run | list
         `learner.kind`, of what a config must be; arms are equal in all that neither
         an arm names, nor `may_differ`, nor `over`, a list of keys: with it each arm is
         a list of runs, one for each combination of their values, `least` or more.
-        `study`: the folder whose runs are meant where several sets of runs fit.
+        `study`: the folder whose runs are meant where others fit too.
       runs: the arms are among them.
 
     Returns:
@@ -60,9 +60,10 @@ def find(claim: str, rule: Mapping, runs: Sequence[Run]) -> dict[str, Run | list
         arm: [run for run in found if rule.get("study") in run.workdir.parts]
         for arm, found in fitting.items()
     }
-    sets = _sets(rule, fitting, free)
-    if not _are_one(sets) and all(inside.values()):
-        sets = _sets(rule, inside, free)
+    # Runs of other studies may fit as well; they must not change a verdict.
+    sets = (all(inside.values()) and _sets(rule, inside, free)) or _sets(
+        rule, fitting, free
+    )
     if not sets:
         _refuse_unequal(claim, rule, fitting, free)
     if not _are_one(sets):
@@ -102,8 +103,8 @@ def shown(value) -> str:
 
 
 def _intervention(section: Mapping) -> dict:
-    kind = section["kind"]
-    return {"kind": kind} | _defaults(INTERVENTIONS[kind]) | section
+    make = INTERVENTIONS.get(section["kind"])  # none: of another version
+    return {"kind": section["kind"]} | (_defaults(make) if make else {}) | section
 
 
 def _spelt_out(keys: Mapping) -> dict:
@@ -167,8 +168,8 @@ def _sets(rule: Mapping, fitting: Mapping, may_differ: Sequence) -> list[list[di
             free = (*BESIDE, *may_differ)
             rest = {k: v for k, v in flat.items() if not _under(k, free)}
             case = {k: v for k, v in flat.items() if _under(k, rule.get("over", ()))}
-            cases = sets.setdefault(json.dumps(rest, sort_keys=True), {})
-            arms = cases.setdefault(json.dumps(case, sort_keys=True), {})
+            cases = sets.setdefault(exact(rest), {})
+            arms = cases.setdefault(exact(case), {})
             arms.setdefault(arm, []).append(run)
     whole = [
         [arms for _, arms in sorted(cases.items()) if len(arms) == len(fitting)]

@@ -33,13 +33,16 @@ SMALLEST = 24  # agents in a group
 def signs(default: Sequence[Run]) -> dict[str, dict]:
     """Returns C5's effects, numbers of groups and agents rather than one a seed.
 
-    agents, unsolved_agents (those left out: L_0 above .2 b), groups (of 24 agents and
-    more); for each metric: its Spearman correlation with plasticity loss in each group,
-    with interval, n, and p, two-sided and after Holm over groups; in how many groups it
-    is surely positive and surely negative; one_signed_median, the median of its
-    size over groups if it has one sign in all of them, else 0.
+    agents (that did not diverge), unsolved_agents (those left out: L_0 above .2 b),
+    groups (of 24 agents and more); for each metric: its Spearman correlation with
+    plasticity loss in each group, with interval, n, and p, two-sided and after Holm
+    over groups; in how many groups it is surely positive and surely negative;
+    one_signed_median, the median of its size over groups if it has one sign in all of
+    them, else 0.
     """
-    found = [_agents(run) for run in default]
+    found = [_agents(run) for run in default if run.seeds]
+    if not found:
+        return {"groups": constant(0)}
     agents = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
     solved = agents["start"] <= SOLVED
     groups = {

@@ -2,6 +2,7 @@
 
 import json
 import operator
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +73,7 @@ def command(rule: Mapping, out: str = "runs", scale: str = "cpu") -> str:
     if "sweep" not in rule:
         return ""
     flags = [flag.format(scale=scale) for flag in rule["sweep"]]
-    folder = f"--out={out}/{rule['study']}"
+    folder = shlex.quote(f"--out={out}/{rule['study']}")
     return " ".join(["python -m experiments.sweep", *flags, folder])
 
 

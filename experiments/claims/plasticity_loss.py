@@ -47,13 +47,26 @@ def difference(none: Run, method: Run) -> dict[str, np.ndarray]:
 
 
 def by_architecture(none: Sequence[Run], method: Sequence[Run]) -> dict:
-    """Returns the effects of `difference` for each architecture, by its name, and
-    architectures, how many there are."""
-    effects = {"architectures": constant(len(none))}
-    for pair in zip(none, method, strict=True):
-        kind = pair[0].config["network"]["kind"]
-        for name, values in difference(*pair).items():
-            effects[f"{name}, {kind}"] = values
+    """Returns the effects of `difference` for each architecture and its images, by
+    name, and architectures, how many there are.
+
+    Raises:
+      ValueError: an architecture is there twice on the same images, as in two widths.
+    """
+    kinds = [run.config["network"]["kind"] for run in none]
+    names = [
+        f"{kind} on {run.config['dataset']['kind']}" if kinds.count(kind) > 1 else kind
+        for kind, run in zip(kinds, none, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"expected each architecture once on its images; got {', '.join(names)}: "
+            f"{', '.join(repr(run.label) for run in none)}. Name the folders meant."
+        )
+    effects = {"architectures": constant(len(set(kinds)))}
+    for name, *pair in zip(names, none, method, strict=True):
+        for effect, values in difference(*pair).items():
+            effects[f"{effect}, {name}"] = values
     return effects
 
 

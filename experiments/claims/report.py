@@ -26,20 +26,27 @@ def compare(row: Mapping, committed: Mapping | None) -> tuple[str, bool]:
 
     Returns:
       A table, one line an effect: committed mean and interval, mean now, and whether
-      it lies in that interval; and whether verdict and all means agree. Without a
-      committed row there is nothing to disagree with.
+      it lies in that interval; and whether the verdicts, of parts too, and all means
+      agree. What was not judged then gives nothing to disagree with.
     """
     lines = [f"{row['claim']}  {row['verdict'].upper()}  {row['text']}"]
     lines += [f"    because {row['reason']}"]
-    if committed is None:
+    if committed is None or committed["verdict"] == "not judged":
         return "\n".join([*lines, "    no committed row to compare with"]), True
     same = row["verdict"] == committed["verdict"]
     lines += [f"    committed: {committed['verdict'].upper()}{'' if same else '  <--'}"]
-    pairs = [(row, committed)]
+    pairs = [("", row, committed)]
     by_name = {part["claim"]: part for part in committed.get("parts", ())}
-    pairs += [(part, by_name[part["claim"]]) for part in row.get("parts", ())]
-    for now, then in pairs:
-        prefix = "" if now is row else f"{now['claim']}: "
+    for part in row.get("parts", ()):
+        then, prefix = by_name.get(part["claim"]), f"{part['claim']}: "
+        if then is None or then["verdict"] == "not judged":
+            continue
+        pairs.append((prefix, part, then))
+        if part["verdict"] != then["verdict"]:
+            same = False
+            told = f"{part['verdict'].upper()}, committed: {then['verdict'].upper()}"
+            lines.append(f"    {prefix}{told}  <--")
+    for prefix, now, then in pairs:
         for name, old in then["effects"].items():
             text, within = _compare_effect(old, now["effects"].get(name))
             same &= within

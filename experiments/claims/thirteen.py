@@ -18,7 +18,7 @@ def named(claims: Sequence[str], runs: Sequence[Run]) -> list[dict]:
         that makes them.
     """
     verdicts = []
-    for claim in claims:
+    for claim in dict.fromkeys(claims):
         try:
             verdicts.append(judge(claim, runs))
         except Missing as error:

@@ -108,7 +108,9 @@ def _draw_cosines(part, panels: Sequence[Axes], runs: Sequence[Run]) -> None:
         shown.append((run, probe, run.array_times(probe)[-1], name))
     for axes, (run, probe, updates, title) in zip(panels, shown, strict=False):
         matrix = cosines(run, probe, updates)
-        image = axes.imshow(matrix, cmap="PuOr_r", vmin=-1, vmax=1)
+        # As they are in the SVG, not drawn larger: a tenth of the size.
+        shown = dict(cmap="PuOr_r", vmin=-1, vmax=1, interpolation="none")
+        image = axes.imshow(matrix, **shown)
         axes.set_title(f"{title}\niteration {updates / factors.period(run):g}")
     for axes in panels:
         axes.set_axis_off()

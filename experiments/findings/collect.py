@@ -59,23 +59,25 @@ def collect(folder: Path, root: Path) -> list[str]:
         raise ValueError(f"{folder}: expected finished runs; none of them is.")
     (root / RESULTS).mkdir(parents=True, exist_ok=True)
     write_rows(root / RESULTS / f"{study.name}.csv", _rows(study, folder, finished))
+    shown = [run for run in finished if run.seeds]
     if study.series:
-        series = study.series(finished)
+        series = study.series(shown)
         write_rows(root / RESULTS / f"{study.name}_series.csv", series)
     origin = _origin(study, folder, finished) | {"unfinished": unfinished}
     write_json(root / RESULTS / f"{study.name}.json", origin)
     notes = [f"{label}: not finished, left out" for label in unfinished]
     for name in (*study.figures, *study.more_figures):
-        notes += _draw(name, finished, root / FIGURES / name)
+        notes += _draw(name, shown, root / FIGURES / name)
     return notes
 
 
 def read(folder: Path) -> tuple[list[Run], list[str]]:
-    """Returns a folder's finished runs, and the names of what is not finished, which
-    its sweep may not even have started."""
+    """Returns a folder's finished runs (one whose seeds have all diverged is), and the
+    names of what is not finished, which its sweep may not even have started."""
     runs = find_runs([folder])
-    finished = [run for run in runs if run.updates >= run.config["total_updates"]]
-    others = [run.label for run in runs if run not in finished]
+    ended = [not r.seeds or r.updates >= r.config["total_updates"] for r in runs]
+    finished = [run for run, has in zip(runs, ended, strict=True) if has]
+    others = [run.label for run, has in zip(runs, ended, strict=True) if not has]
     there = {run.workdir.name for run in runs}
     return finished, others + [g.slug for g in _groups(folder) if g.slug not in there]
 

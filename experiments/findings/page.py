@@ -8,6 +8,7 @@ from experiments.findings import prose, verdicts
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
 from experiments.findings.markdown import render
 from experiments.findings.studies import STUDIES, Study, figure
+from plasticity_jax import checks
 
 PROSE = f"{RESULTS}/reading.md"
 TOP = "verdicts"  # the heading of prose that is no study's
@@ -60,7 +61,10 @@ def page(root: Path) -> str:
 
 def _prose(root: Path) -> dict[str, str]:
     path = root / PROSE
-    return prose.read(path.read_text()) if path.is_file() else {}
+    written = prose.read(path.read_text()) if path.is_file() else {}
+    for name in written:
+        checks.one_of(f"{PROSE}, headings", name, [TOP, *(s.name for s in STUDIES)])
+    return written
 
 
 def _section(study: Study, kept: Kept, found: Sequence, root: Path) -> list[str]:

@@ -85,6 +85,8 @@ def fill(text: str, there: Known) -> str:
         value = look_up(name.strip(), there)
         if isinstance(value, str):
             return value
+        if not isinstance(value, int | float) or np.isnan(value):
+            raise ValueError(f"{match[0]}: expected a number or a word; got {value}.")
         try:
             return format(value, form if form else ".3g")
         except ValueError as error:

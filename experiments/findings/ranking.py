@@ -70,10 +70,12 @@ def _of_paper(network: str, images: str, head: str, method: str) -> dict | None:
 def rankings(kept: Kept) -> list[Table]:
     """Returns a table for each network and its images: every method by its loss."""
     setting = ("architecture", "observations")
-    diverged = grouped(kept.diverged, *setting)
+    measured = [row for row in kept.rows if row.get(LOSS) is not None]
+    lost = [row for row in kept.rows if row.get(LOSS) is None]  # the probe diverged
+    diverged = grouped([*kept.diverged, *lost], *setting)
     return [
         _ranking(", ".join(key), rows, diverged.get(key, []))
-        for key, rows in grouped(kept.rows, *setting).items()
+        for key, rows in grouped(measured, *setting).items()
     ]
 
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -110,10 +111,16 @@ def _take(file) -> bool:
 
 
 def write_table(out: Path, command: str, jobs: Sequence[Job]) -> None:
-    """Writes `runs.csv` of jobs that have ended, one row a point and seed."""
+    """Writes `runs.csv` of jobs that have ended, one row a point and seed; warns of a
+    record that cannot be read."""
     runs, factors = [], []
     for job in jobs:
-        if is_run(job.workdir):
+        if not is_run(job.workdir):
+            continue
+        try:
             runs += load_runs(job.workdir)
-            factors += [point.factors for point in job.group.points]
+        except ValueError as error:  # the others go on
+            warnings.warn(f"{TABLE} is without {job.group.slug}: {error}", stacklevel=2)
+            continue
+        factors += [point.factors for point in job.group.points]
     write_tidy(runs, out / TABLE, factors, command=command)

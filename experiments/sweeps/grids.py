@@ -10,6 +10,7 @@ from typing import NamedTuple
 from experiments.build import KEYS
 from experiments.overrides import assign, override
 from experiments.schema import check_type, refuse_unknown
+from plasticity_jax import checks
 
 VARIANTS = "variants"  # the factor that names variants of the config file
 
@@ -64,6 +65,8 @@ def read(module, names: str, texts: Sequence[str]) -> list[dict]:
         )
     grids = [_parse(text) for text in texts] or module.get_grids(names)
     grids = json.loads(json.dumps(grids))  # tuples become lists, as in a config
+    if not grids:
+        raise ValueError("--grid: expected at least one; get_grids returns none.")
     for grid in grids:
         for factor, values in grid.items():
             if not isinstance(values, list) or not values:
@@ -71,17 +74,27 @@ def read(module, names: str, texts: Sequence[str]) -> list[dict]:
                     f"--grid: {factor}: expected a list of values; got {values!r}."
                 )
             refuse_unknown("--grid", factor.split(".")[0], [*KEYS, VARIANTS])
+            for value in values if factor == VARIANTS else ():
+                check_type(f"--grid: {VARIANTS}", value, str)
     return grids
 
 
 def _parse(text: str) -> dict:
     try:
-        grid = json.loads(text)
+        grid = json.loads(text, object_pairs_hook=_each_once)
     except json.JSONDecodeError as error:
         raise ValueError(f"--grid={text}: expected JSON; {error}.") from error
     if not isinstance(grid, dict):
         raise ValueError(f"--grid={text}: expected an object {{factor: [values]}}.")
     return grid
+
+
+def _each_once(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = ", ".join(name for name, _ in pairs)
+        raise ValueError(f"--grid: expected each name once; got {names}.")
+    return found
 
 
 def seeds(text: str) -> tuple[int, int]:
@@ -136,6 +149,9 @@ def _make(module, names: str, factors: dict, changes: Sequence[str]) -> dict:
     for name, value in config.items():
         refuse_unknown("config", name, list(KEYS))
         check_type(f"config.{name}", value, KEYS[name])
+    count = config["seeds"].get("count", 1)
+    check_type("config.seeds.count", count, int)
+    checks.at_least(1, **{"config.seeds.count": count})
     if config.get("points"):
         raise ValueError(
             "config.points: expected none, since a sweep makes them. Give their paths "
@@ -167,5 +183,12 @@ def at(config, path: str):
 
 
 def exact(value) -> str:
-    """Returns a value's JSON: the same for equal values, whatever their order."""
-    return json.dumps(value, sort_keys=True)
+    """Returns a value's JSON: the same for equal values, as 1 and 1.0, whatever their
+    order."""
+    text = json.dumps(value, sort_keys=True)
+    return json.dumps(json.loads(text, parse_float=_number))
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value

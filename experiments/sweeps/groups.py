@@ -108,7 +108,7 @@ def join(points: Sequence[Point], groups: Sequence[Sequence[int]]) -> list[Group
         config["label"] = _label([point.config for point in members], own)
         words = [word for word in own.values() if word] or ["all"]
         slug = "-".join([f"{number:02d}", *words])
-        slug = re.sub(r"[^\w.=+-]+", "_", slug)[:_LONGEST]
+        slug = re.sub(r"[^\w.=+-]+", "_", slug, flags=re.ASCII)[:_LONGEST]
         joined.append(Group(slug, config, members))
     return joined
 

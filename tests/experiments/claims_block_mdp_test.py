@@ -1,5 +1,6 @@
 """Claims C3 to C13 on made-up records: effects by hand, and each verdict there is."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -216,6 +217,15 @@ def test_an_agent_that_diverged_is_left_out_of_the_fifth_claim():
         judge("C5", runs[:7])
 
 
+def test_a_setting_that_diverged_in_all_seeds_is_left_out_of_the_fifth_claim():
+    runs = agents()
+    for row in runs[0].rows:
+        row |= {"updates": 500, "failed_at": 400}  # and so it stopped
+    effects = judge("C5", runs)["effects"]
+    assert effects["agents"]["mean"] == 44
+    assert effects["weight_norm, optimiser adam"]["n"] == 44
+
+
 # C6
 
 STEPS = np.array([0, 200, 400, 600, 800, 1000])
@@ -393,6 +403,33 @@ def test_resets_of_the_last_layer_need_two_architectures():
     assert parts(runs)[1]["reset last layer"] == "not testable"
 
 
+def test_an_architecture_is_told_by_its_images_where_it_is_there_twice():
+    runs = interventions()
+    for name in ("none", "reset"):
+        rho = 0.4 if name == "none" else 0.35
+        end = {"probe/rho": rho, "probe/baseline": 0.5, "probe/initial_loss": 0.01}
+        changed = {} if name == "none" else method("reset_last_layer")
+        textures = {"dataset": {"kind": "textures"}, **changed}
+        runs[f"textures {name}"] = made({1000: end}, f"textures {name}", **textures)
+    effects = parts(runs)[0]["parts"][-1]["effects"]
+    differences = {
+        name.removeprefix("rho_difference, "): round(found["mean"], 6)
+        for name, found in effects.items()
+        if name.startswith("rho_difference")
+    }
+    assert differences == {
+        "mlp on digits": -0.1, "mlp on textures": -0.05, "cnn": 0.5,
+    }  # fmt: skip
+    assert effects["architectures"]["mean"] == 2
+    for name, run in interventions().items():  # and twice as wide
+        if name in ("none", "reset"):
+            assign(run.config, "network.width", 2.0)
+            runs[f"wide {name}"] = run
+    part = parts(runs)[0]["parts"][-1]
+    assert part["verdict"] == "not judged"
+    assert "expected each architecture once on its images" in part["reason"]
+
+
 # C9
 
 
@@ -523,6 +560,25 @@ def test_the_studys_folder_tells_equal_arms_apart():
         find("C8", rule, runs + elsewhere)
 
 
+def test_runs_of_other_studies_change_no_verdict():
+    """One more width, wherever it comes from, would be one more case."""
+    there = [dataclasses.replace(r, workdir=Path("runs/width")) for r in widths()]
+    other = widths(count=1, slope=0)[0]
+    assign(other.config, "network.hidden", [8, 8])
+    later = made({}, "later", interventions=[{"kind": "not_invented_yet"}])
+    assert judge("C7", [*there, other, later]) == judge("C7", there)
+
+
+def test_equal_numbers_are_one_setting():
+    def grows(factor, **changes):
+        at = {0: 1.0, 30 * PERIOD: factor, 1000: 1.0}
+        at = {time: {"hessian/lambda_max": x} for time, x in at.items()}
+        return made(at, str(changes), **changes)
+
+    runs = [grows(20.0, learner__reward_scale=1), grows(2.0, **LAYER_NORM)]
+    assert verdict("C9", runs) == "holds"
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -551,6 +607,10 @@ def test_arms_of_unlike_runs_are_refused():
     runs = [made({0: sharp}, "none"), made({0: sharp}, "ln", total=7, **LAYER_NORM)]
     with pytest.raises(ValueError, match=r"total_updates \(1000 and 7\)"):
         judge("C9", runs)
+
+
+def test_a_claim_named_twice_is_judged_once():
+    assert [row["claim"] for row in named(["C7"] * 20, widths())] == ["C7"]
 
 
 def test_what_runs_cannot_tell_comes_with_its_command():

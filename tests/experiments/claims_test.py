@@ -118,6 +118,11 @@ def test_verdicts_on_the_second_claim(tuned, verdict):
     assert judge("C2", arms(tuned=tuned))["verdict"] == verdict
 
 
+def test_what_never_learned_has_not_collapsed():
+    """Its task of the collapse would be the first, where nothing can have dropped."""
+    assert judge("C2", arms(default=(0.1, 0.1, 0.1)))["verdict"] == "not testable"
+
+
 def test_seeds_beyond_the_rules_are_not_looked_at():
     more = arms(default=(1.0, 1.0, 0.1), seeds=range(98, 108))[0]
     found = judge("C1", [more])

@@ -82,6 +82,17 @@ def test_points_that_cannot_work_are_refused(made, message):
         build(config(points=made, probes={}))
 
 
+def test_one_value_a_seed_holds_at_every_point():
+    settings = config(interventions=[{"kind": "redo", "tau": [0.1, 0.2]}], probes={})
+    settings["optimizer"] |= {"eps": [1e-8, 1e-3], "b1": [0.5, 0.6]}
+    settings["points"] = POINTS  # b1 is theirs
+    spread = points.spread(settings, 2)
+    assert spread["optimizer"]["eps"] == [1e-8, 1e-3, 1e-8, 1e-3]
+    assert spread["optimizer"]["b1"] == [0.8, 0.8, 0.9, 0.9]
+    assert spread["interventions"][0]["tau"] == [0.1, 0.2, 0.1, 0.2]
+    assert build(settings).learner.seeds == (0, 1, 0, 1)
+
+
 def test_what_can_differ_is_what_a_program_takes_as_an_argument():
     settings = config(interventions=[{"kind": "redo", "tau": 0.1}])
     for path in ("optimizer.eps", "interventions.0.tau", "learner.reward_scale"):

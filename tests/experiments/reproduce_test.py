@@ -1,11 +1,13 @@
 """The comparison with a committed verdict, and the command's joints."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from experiments.claims.judge import command, load_rules
 from experiments.claims.report import compare
 
 
@@ -35,14 +37,36 @@ def test_parts_are_compared_one_by_one():
     assert not same and "C2: drop: 0.200 [0.100, 0.300]; now 0.400, outside" in text
 
 
+def test_the_verdict_on_a_part_is_compared_too():
+    then = row(0.2, parts=[row(0.2) | {"claim": "C8 a"}])
+    now = row(0.2, parts=[row(0.2, verdict="undecided") | {"claim": "C8 a"}])
+    text, same = compare(now, then)
+    assert not same and "C8 a: UNDECIDED, committed: HOLDS  <--" in text
+    then["parts"][0]["verdict"] = "not judged"
+    assert compare(now, then)[1]
+
+
+@pytest.mark.parametrize("parts", [{}, {"parts": []}])
+def test_parts_that_were_not_judged_before(parts):
+    now = row(0.2, parts=[row(0.4) | {"claim": "C8 a"}])
+    assert compare(now, row(0.2, **parts))[1]
+    text, same = compare(now, row(0.2, verdict="not judged", **parts))
+    assert same and "no committed row" in text
+
+
+def test_a_folder_may_have_a_blank_in_its_name():
+    words = shlex.split(command(load_rules()["C9"], "my runs"))
+    assert words[-1] == "--out=my runs/sharpness"
+
+
 def test_nothing_committed_is_nothing_to_disagree_with():
     text, same = compare(row(0.2), None)
     assert same and "no committed row" in text
 
 
 def reproduce(*arguments):
-    command = [sys.executable, "-m", "experiments.reproduce", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    given = [sys.executable, "-m", "experiments.reproduce", *arguments]
+    return subprocess.run(given, capture_output=True, text=True, check=False)
 
 
 def test_the_command(tmp_path):

@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 
 from experiments.findings import correlations, prose, ranking, sensitivity, verdicts
 from experiments.findings.collect import collect
+from experiments.findings.collect import read as read_sweep
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
 from experiments.findings.files import without_places
 from experiments.findings.markdown import Table
@@ -167,6 +168,19 @@ def test_a_claim_over_settings_waits_for_the_whole_sweep(swept, tmp_path):
     assert "expected one run with interventions" in notes["C10"]
 
 
+def test_a_run_whose_seeds_all_diverged_has_ended(swept, tmp_path):
+    folder = tmp_path / "policies"
+    shutil.copytree(swept, folder)
+    path = next(folder.glob("01-*")) / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [row for row in rows if row["updates"] < 60]
+    for row in kept:
+        row["failed_at"] = row["failed_at"] or (9 if row["point"] else None)
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    finished, unfinished = read_sweep(folder)
+    assert [run.point for run in finished] == [1] and len(unfinished) == 1
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -237,6 +251,15 @@ def test_methods_are_ranked_by_their_loss():
     assert found["none"]["P(better)"] == "–" and found["redo"]["cost"] == "1.50"
     assert found["redo"]["hard: probe loss"] == "0.010 → 0.115"
     assert [found[arm]["diverged"] for arm in found] == ["1", "0", "1"]
+
+
+def test_an_arm_whose_probe_diverged_is_counted_and_ranks_nowhere():
+    rows = [agent(seed=seed) for seed in range(2)]
+    rows += [agent("redo", seed=seed, loss=0.2) for seed in range(2)]
+    rows += [agent("noise", seed=seed) | {"probe/final_loss": None} for seed in (0, 1)]
+    (table,) = ranking.rankings(Kept(rows, [], {}, []))
+    told = [(row[0], row[1][:5], row[-1]) for row in table.rows]
+    assert told == [("none", "0.100", "0"), ("redo", "0.200", "0"), ("noise", "–", "2")]
 
 
 def test_the_papers_number_stands_beside_ours():
@@ -322,7 +345,7 @@ def test_a_boundary_is_paired_with_the_task_that_begins_there():
 # Prose.
 
 ROWS = [
-    agent(seed=seed, loss=loss, width=width) | {"probe/rho": loss}
+    agent(seed=seed, loss=loss, width=width) | {"probe/rho": loss, "probe/auc": None}
     for seed, (loss, width) in enumerate([(0.1, 32.0), (0.3, 32.0), (0.9, 64.0)])
 ]
 KNOWN = prose.known(
@@ -331,7 +354,7 @@ KNOWN = prose.known(
         | {"parts": [part("C8 x", "holds", 0.012) | {"seeds": [1, 2]}]}
         | {"effects": {"growth, none": {"mean": 1.26, "lo": 1.0, "hi": 2.0}}}
     ],
-    {"width": Kept(ROWS, [], {"agents": 3}, [])},
+    {"width": Kept(ROWS, [], {"agents": 3, "commits": ["a", "b"]}, [])},
     [Table("ranking, MLP", "", ["method", "cost"], [["control: fresh", "1.5 [1, 2]"]])],
 )
 
@@ -371,11 +394,20 @@ def test_placeholders(text, filled):
         ("{ranking, MLP[control: frsh].cost}", "Did you mean 'control: fresh'"),
         ("{ranking, MLP[control: fresh].costs}", "Did you mean 'cost'"),
         ("{C8.growth, none.mean:.2q}", "format"),
+        ("{width.commits}", "expected a number or a word; got"),
+        ("{width[].probe/auc.mean}", "expected a number or a word; got nan"),
     ],
 )
 def test_wrong_placeholders_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         prose.fill(text, KNOWN)
+
+
+def test_a_heading_of_no_study_is_refused(tmp_path):
+    (tmp_path / RESULTS).mkdir()
+    (tmp_path / RESULTS / "reading.md").write_text("## widht\n\nLost.\n")
+    with pytest.raises(ValueError, match=r"reading\.md.* Did you mean 'width'"):
+        page(tmp_path)
 
 
 def test_prose_is_split_by_its_headings():

@@ -84,6 +84,19 @@ def test_every_combination_of_every_grid_once():
     assert {p.config["total_updates"] for p in points} == {7}
 
 
+def test_equal_numbers_are_one_value():
+    points, repeats = expand({"optimizer.learning_rate": [1e-3, 0.001, 1, 1.0]})
+    assert len(points) == 2 and repeats == 2
+    assert grids.exact({"b": [1.0, True], "a": 1e-8}) == '{"a": 1e-08, "b": [1, true]}'
+
+
+def test_a_folders_name_is_short_in_bytes():
+    points, _ = expand({"variants": ["", "small"], "optimizer.kind": ["\u6f22" * 300]})
+    points = [p._replace(factors={"variants": f"\u6f22{p}"}) for p in points]
+    for group in join(points, [[0], [1]]):
+        assert len(group.slug.encode()) <= 100
+
+
 def test_a_section_comes_before_what_changes_it():
     cnn = {"kind": "cnn", "hidden": [3]}
     points, _ = expand({"network.norm": ["layer"], "network": [cnn]}, names="small")
@@ -156,6 +169,12 @@ def test_the_points_of_a_group_give_back_every_config():
         ('{"learner.environment": []}', "expected a list of values; got"),
         ('{"a"', "expected JSON"),
         ("[3]", "expected an object"),
+        ('{"variants": ["", 3]}', "--grid: variants: expected a str; got 3"),
+        ('{"variants": [null]}', "--grid: variants: expected a str; got None"),
+        ('{"seeds.count": [0]}', "seeds.count: expected at least 1; got 0"),
+        ('{"seeds.count": ["4"]}', "seeds.count: expected a whole number; got '4'"),
+        ('{"seeds": [{"count": 1.5}]}', "seeds.count: expected a whole number"),
+        ('{"total_updates": [5], "total_updates": [6]}', "expected each name once"),
         ('{"network": ["mlp"]}', "config.network: expected a Mapping"),
         ('{"interventions.1.tau": [1]}', "expected a place from 0 to 0"),
         ('{"points": [[{"optimizer.learning_rate": 1}]]}', "a sweep makes them"),
@@ -181,6 +200,8 @@ def test_a_config_file_may_have_grids_of_its_own(tmp_path):
         "def get_grids(names): return [{'variants': (names, 'b')}]\n"
     )
     assert grids.read(*grids.load(f"{file}:a,c"), []) == [{"variants": ["a,c", "b"]}]
+    with pytest.raises(ValueError, match="get_grids returns none"):
+        grids.read(SimpleNamespace(get_grids=lambda names: []), "", [])
     for bad in (tmp_path / "none.py", tmp_path / "study"):
         with pytest.raises(ValueError, match="--config="):
             grids.load(str(bad))
@@ -206,6 +227,20 @@ def test_a_folder_keeps_one_sweep(tmp_path):
     (tmp_path / folder.DESCRIPTION).rename(tmp_path / "else.json")
     with pytest.raises(ValueError, match=r"it holds else\.json"):
         folder.recall(tmp_path, points)
+
+
+def test_a_record_that_cannot_be_read_stops_no_other(tmp_path):
+    points, _ = expand({"network.hidden": [[8], [16]]})
+    jobs = [Job(group, tmp_path) for group in join(points, [[0], [1]])]
+    row = json.dumps({"updates": 10, "seed": 5, "failed_at": None})
+    for job, text in zip(jobs, (f"{row[:9]}\n{row}\n", f"{row}\n"), strict=True):
+        job.workdir.mkdir()
+        (job.workdir / "config.json").write_text(json.dumps(job.group.config))
+        (job.workdir / "metrics.jsonl").write_text(text)
+    with pytest.warns(UserWarning, match=r"without 01-hidden=8: .* line 1: expected"):
+        folder.write_table(tmp_path, "the command", jobs)
+    (row,) = read_table(tmp_path)
+    assert row["group"] == "02-hidden=16" and row["network.hidden"] == "[16]"
 
 
 def test_two_launches_at_once_are_refused(tmp_path):
