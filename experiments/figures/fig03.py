@@ -50,11 +50,12 @@ def draw(runs: Sequence[Run]) -> Figure:
 FIGURE = PaperFigure(
     title="Figure 3. Plasticity loss against four statistics, by group",
     caption=(
-        "One point an agent (a seed of a run), at the end of training; lines are least"
-        " squares a group, ρ Spearman's rank correlation with its 95 % bootstrap"
-        " interval. A statistic that explained plasticity loss would have one sign in"
-        " all groups. Hollow: the probe could not be learned at the start (loss above"
-        " 0.2 b); they bear on neither line nor ρ."
+        "One point an agent (a seed of a run), at the end of training; lines are"
+        " least squares a group, ρ Spearman's rank correlation with its 95 %"
+        " bootstrap interval over settings (a setting's seeds are near-copies). A"
+        " statistic that explained plasticity loss would have one sign in all groups."
+        " Hollow: the probe could not be learned at the start (loss above 0.2 b);"
+        " they bear on neither line nor ρ."
     ),
     alt="Four scatters of plasticity loss, with a regression line for each group.",
     config="configs/block_mdp/correlations.py",

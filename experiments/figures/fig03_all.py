@@ -80,7 +80,8 @@ def _correlate(runs: Sequence[Run], metrics: Sequence[str]) -> Estimate:
         for name in (*metrics, scatter.LOSS)
     ]
     *x, y = columns
-    return spearman(np.stack(x, axis=1), y)
+    settings = np.repeat(np.arange(len(runs)), [len(run.seeds) for run in runs])
+    return spearman(np.stack(x, axis=1), y, settings[solved])
 
 
 def draw(runs: Sequence[Run]) -> Figure:
@@ -118,12 +119,12 @@ def _write(axes: Axes, x: int, y: int, value: float, sure: bool) -> None:
 FIGURE = PaperFigure(
     title="Figure 3, every metric: rank correlation with plasticity loss",
     caption=(
-        "Spearman's rank correlation of each metric with plasticity loss at the end of"
-        " training, in each group of agents. Bold: the sign is sure (bootstrap over"
-        " agents, two-sided at 5 %, by Holm's correction over a metric's groups). At"
-        " the right, the signs that are sure in some group: a metric with both explains"
-        " nothing by itself. Agents whose probe could not be learned at the start (loss"
-        " above 0.2 b) are left out."
+        "Spearman's rank correlation of each metric with plasticity loss at the end"
+        " of training, in each group of agents. Bold: the sign is sure (bootstrap"
+        " over settings, of which seeds are near-copies, two-sided at 5 %, by Holm's"
+        " correction over a metric's groups). At the right, the signs that are sure"
+        " in some group: a metric with both explains nothing by itself. Agents whose"
+        " probe could not be learned at the start (loss above 0.2 b) are left out."
     ),
     alt="A heat map of rank correlations, a row a metric, a column a group of agents.",
     config="configs/block_mdp/correlations.py",

@@ -25,18 +25,19 @@ class Points(NamedTuple):
 
 
 def collect(runs: Sequence[Run], metric: str) -> Points:
-    """Returns a metric's last value against plasticity loss, seeds with both."""
+    """Returns a metric's last value against plasticity loss, seeds with both. A unit
+    is a run, a setting: its seeds are near-copies."""
     rows = [
-        (x, y, solved)
-        for run in runs
+        (x, y, solved, unit)
+        for unit, run in enumerate(runs)
         for x, y, solved in zip(
             factors.last(run, metric), factors.last(run, LOSS), factors.was_solved(run),
             strict=True,
         )
         if np.isfinite(x) and np.isfinite(y)
     ]  # fmt: skip
-    x, y, solved = np.array(rows, dtype=float).reshape(-1, 3).T
-    return Points(x, y, solved.astype(bool), np.arange(len(x)))
+    x, y, solved, units = np.array(rows, dtype=float).reshape(-1, 4).T
+    return Points(x, y, solved.astype(bool), units)
 
 
 def grouped(runs: Sequence[Run], factor) -> dict[str, list[Run]]:

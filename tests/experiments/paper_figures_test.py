@@ -288,7 +288,9 @@ def test_regression_lines_and_correlations_are_those_of_the_solved_agents(studie
     for line in slopes:
         np.testing.assert_allclose(line.get_xdata(), line.get_ydata(), atol=1e-9)
     points = scatter.collect(runs, "weights/norm")
-    value, low, high, _ = spearman(points.x, points.y)
+    # A setting's seeds are drawn together.
+    units = [unit for unit, run in enumerate(runs) for _ in run.seeds]
+    value, low, high, _ = spearman(points.x, points.y, np.array(units))
     assert f"ρ {value:+.2f} [{low:+.2f}, {high:+.2f}], n 32" == scatter.describe(points)
 
 
