@@ -112,7 +112,7 @@ def block_mdp(
     scale: str,
     *,
     probes: tuple[str, ...] = ("plasticity", "hessian", "gradients", *CHEAP),
-    num_periods: int = 100,
+    num_periods: float = 100,
     at: tuple[float, ...] = (0, 10, 30, 100),
     **learner,
 ) -> ConfigDict:
@@ -164,9 +164,9 @@ def _probe(scale: str, name: str) -> dict:
 
 def _schedule(config: ConfigDict, scale: str, num_periods: int, at) -> None:
     period = config.learner.target_period
-    config.total_updates = num_periods * period
+    config.total_updates = int(num_periods * period)
     config.log_every = (
-        period if scale == "paper" else max(1, num_periods // 20) * period
+        period if scale == "paper" else max(1, int(num_periods) // 20) * period
     )
     config.save_every = 5 * config.log_every
     for name, section in config.probes.items():

@@ -9,11 +9,11 @@ Variants: cpu, quick; those of experiments/presets.py.
 
 At `cpu` the methods that came after the paper stand beside its own, each with its
 source's settings, the pairs of layer norm, two-hot, L2 and resets, a plain network with
-a tuned optimiser, and the paper's own on a small CNN. Gaps:
-shrink-and-perturb by .8 with .2 of a fresh draw, two-hot on 51 atoms over [-2, 102],
-plasticity injection once, at half time. Probes run half-way between two target updates,
-not right after a reset. Their 2,000 steps are the paper's: in 1,000 a two-hot network
-does not solve the probe even before training.
+a tuned optimiser, and the paper's own on a small CNN. Gaps: shrink-and-perturb by .8
+with .2 of a fresh draw, two-hot on 51 atoms over [-2, 102], plasticity injection once,
+at half time. A run ends, and is probed, half-way between two target updates, not right
+after a reset. The probe's 2,000 steps are the paper's: in 1,000 a two-hot network does
+not solve the probe even before training.
 """
 
 from ml_collections import ConfigDict
@@ -39,9 +39,10 @@ def get_config(names: str = "") -> ConfigDict:
     """Returns the config, changed by the variants named."""
     scale, names = presets.scale_of(names)
     ends = range(5, 101, 5) if scale == "paper" else (100,)
-    at = (0, *(end - 0.5 for end in ends))
-    probes = ("plasticity", "hessian", *presets.CHEAP)
-    config = presets.block_mdp(scale, probes=probes, at=at)
+    at = (0, *(end + 0.5 for end in ends))
+    interference = ("gradients",) if scale == "paper" else ()
+    probes = ("plasticity", "hessian", *interference, *presets.CHEAP)
+    config = presets.block_mdp(scale, probes=probes, num_periods=100.5, at=at)
     config.probes.plasticity.at = config.probes.plasticity.at[1:]  # has theta_0's too
     variants.apply(config, names, presets.table(scale))
     if scale == "cpu":

@@ -27,10 +27,10 @@ class Parts(NamedTuple):
     settings: Any  # the learner's own NamedTuple
     network: Model  # before any intervention
     method_fn: Callable[[PyTree], Method]  # (hparams of one seed) -> Method
-    vary_fn: Callable[[PyTree], dict]  # (hparams of one seed) -> its own settings
     num_outputs: int
     period: int  # updates between target updates, or task boundaries
     has_target: bool
+    vary_fn: Callable[[PyTree], dict] = lambda hparams: {}  # a seed's own settings
 
     def bind(self, hparams: PyTree) -> "Bound":
         """Builds what one seed's hyper-parameters decide."""
@@ -38,7 +38,8 @@ class Parts(NamedTuple):
         setup = compose.setup(
             self.network, method, period=self.period, has_target=self.has_target
         )
-        settings = self.settings._replace(**self.vary_fn(hparams))
+        own = self.vary_fn(hparams)
+        settings = self.settings._replace(**own) if own else self.settings
         return Bound(setup, method, settings)
 
 
@@ -166,8 +167,8 @@ def make_parts(
     check_counts(settings)
     fixed = method if isinstance(method, Method) else Method(method)
     method_fn = method if callable(method) else lambda hparams: fixed
-    vary_fn = vary_fn or (lambda hparams: {})
-    return Parts(settings, network, method_fn, vary_fn, num_outputs, period, has_target)
+    own = {"vary_fn": vary_fn} if vary_fn else {}
+    return Parts(settings, network, method_fn, num_outputs, period, has_target, **own)
 
 
 def check_counts(settings: NamedTuple) -> None:

@@ -105,16 +105,17 @@ def test_a_network_that_comes_with_norms_keeps_its_own():
 
 def test_the_default_is_the_papers():
     config = STUDIES["interventions"].get_config()
-    assert config.total_updates == 100 * config.learner.target_period == 100_000
+    assert config.total_updates == 100.5 * config.learner.target_period == 100_500
     assert config.network.hidden == (512, 512) and config.learner.batch_size == 512
     probe = config.probes.plasticity
     assert (probe.num_steps, probe.num_targets, probe.batch_size) == (2_000, 10, 256)
     assert np.all(np.diff(probe.at) == 5_000) and probe.at[-1] == config.total_updates
+    assert probe.at[0] == 5_500  # the reference tells of theta_0
     assert config.probes.hessian.num_examples == 4_096
     assert config.probes.gradients.num_examples == 512
 
     later = STUDIES["interventions"].get_config("paper_a2")
-    assert later.learner.target_period == 10_000 and later.total_updates == 1_000_000
+    assert later.learner.target_period == 10_000 and later.total_updates == 1_005_000
     assert later.probes.plasticity.at == tuple(10 * t for t in probe.at)
 
     cnn = STUDIES["probe_curves"].get_config()
@@ -133,7 +134,8 @@ def test_grids_have_the_agents_that_the_claims_need():
     widths = {round(16 * p.factors["network.width"]) for p in paper}
     assert widths == {16, 32, 64, 128, 192, 256}
     arms = {p.factors["variants"] for p in points("interventions", "cpu")}
-    assert len(arms) == 26 and 2 * len(arms) == len(points("interventions", "cpu"))
+    assert len(arms) == 26 + 9  # the paper's own nine on a CNN too, in easy alone
+    assert len(points("interventions", "cpu")) == 2 * 26 + 9
 
 
 def test_probes_take_no_more_examples_than_there_are():

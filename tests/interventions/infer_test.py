@@ -42,7 +42,7 @@ def by_hand(params):
 @functools.cache
 def moved():
     """A setup, its initial train state, and one whose parameters have moved."""
-    setup, method = bound()
+    setup, method, _ = bound()
     params, model_state = setup.model.init(jax.random.key(0))
     train = TrainState(params, {}, (), model_state, params)
     signs = trees.rademacher(jax.random.key(1), params)
@@ -52,7 +52,7 @@ def moved():
 
 def penalty(params, **settings):
     _, _, train, _ = moved()
-    setup, method = bound(**settings)
+    setup, method, _ = bound(**settings)
     states = compose.init(setup, method, train, jax.random.key(2))
     features = setup.model.apply(params, train.model_state, INPUTS).features
     context = Context(setup, 1, INPUTS, features)
