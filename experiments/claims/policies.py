@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.claims.measured import REMEDIES, between, last
+from experiments.claims.measured import REMEDIES, last
 from experiments.runs import Run
 
 TENTH = 0.1
@@ -22,8 +22,8 @@ def stability(none: Sequence[Run], **methods: Sequence[Run]) -> dict[str, np.nda
     """Returns C11's effects, each [S], by method and environment, seeds paired.
 
     td_sd: standard deviation over time of the log of the TD error (of the expectation,
-    squared) after the first tenth of training; td_sd_difference and
-    accuracy_difference: method minus none.
+    squared) between copies to the target network, after the first tenth of training;
+    td_sd_difference and accuracy_difference: method minus none.
     """
     effects = {}
     for index, plain in enumerate(none):
@@ -38,25 +38,8 @@ def stability(none: Sequence[Run], **methods: Sequence[Run]) -> dict[str, np.nda
 
 
 def accuracy(run: Run) -> np.ndarray:
-    """Returns the mean accuracy over the rows of the last tenth of training, [S]. With
-    interventions those at a copy to the target network are left out: an event there has
-    just changed the weights, and no update followed.
-
-    Raises:
-      ValueError: no such rows.
-    """
-    times, values = run.series("eval/accuracy")
-    period = run.config["learner"]["target_period"]
-    late = times > (1 - TENTH) * last(run)
-    if run.config["interventions"]:
-        late &= times % period != 0
-    if not late.any() or np.isnan(values[:, late]).any():
-        raise ValueError(
-            f"{run.label}: expected eval/accuracy of every seed in the last tenth of "
-            f"training between copies to the target network, every {period} updates; "
-            "there is none. Let log_every be half that period, or less."
-        )
-    return values[:, late].mean(axis=1)
+    """Returns the mean accuracy over the last tenth of training, [S]."""
+    return between_copies(run, "eval/accuracy", 1 - TENTH).mean(axis=1)
 
 
 def variability(run: Run) -> np.ndarray:
@@ -66,7 +49,7 @@ def variability(run: Run) -> np.ndarray:
     Raises:
       ValueError: fewer than ten rows, or a seed without a positive error.
     """
-    errors = between(run, "eval/td_error", TENTH * last(run), last(run))
+    errors = between_copies(run, "eval/td_error", TENTH)
     if errors.shape[1] < 10 or not (errors > 0).all():
         raise ValueError(
             f"{run.label}: expected eval/td_error above 0, of every seed, in ten rows "
@@ -74,3 +57,23 @@ def variability(run: Run) -> np.ndarray:
             f"{REMEDIES['eval']}."
         )
     return np.log(errors).std(axis=1, ddof=1)
+
+
+def between_copies(run: Run, metric: str, share: float) -> np.ndarray:
+    """Returns a metric after a share of training, [S, rows], without the rows at a copy
+    to the target network: there the targets have just moved, an intervention may just
+    have changed the weights, and no update followed.
+
+    Raises:
+      ValueError: no such rows, or a seed without the metric in one.
+    """
+    times, values = run.series(metric)
+    period = run.config["learner"]["target_period"]
+    wanted = (times > share * last(run)) & (times % period != 0)
+    if not wanted.any() or np.isnan(values[:, wanted]).any():
+        raise ValueError(
+            f"{run.label}: expected {metric} of every seed after {share:.0%} of "
+            f"training, between copies to the target network every {period} updates; "
+            "there is none. Let log_every be half that period, or less."
+        )
+    return values[:, wanted]

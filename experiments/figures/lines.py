@@ -42,6 +42,7 @@ def draw_lines(
     line_of: Callable[[Run], str],
     log: bool = False,
     chance: float | None = None,
+    between_copies: bool = False,
 ) -> Figure:
     """Draws a metric against iterations, a panel a setting.
 
@@ -53,6 +54,8 @@ def draw_lines(
             colour in every panel.
         log: whether the vertical axis is logarithmic.
         chance: the metric's value by chance, if it is a share, else None.
+        between_copies: whether rows at a copy to the target network are left out, where
+            there are others: targets have just moved there, and events have just fired.
     """
     panels = dict.fromkeys(map(panel_of, runs))
     figure, axes_of = grid(len(panels), 2, 3.9, sharey=True)
@@ -61,7 +64,7 @@ def draw_lines(
         here = [run for run in runs if panel_of(run) == title]
         for run, name in zip(here, factors.names(here, line_of), strict=True):
             style = run_style(lines.setdefault(name, len(lines)))
-            _draw_line(axes, run, metric, style, name)
+            _draw_line(axes, run, metric, style, name, between_copies)
         axes.set_title(title)
         if log:
             logarithmic(axes)
@@ -82,8 +85,13 @@ def add_legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None
     figure.legend(handles, labels, fontsize=9, **below)
 
 
-def _draw_line(axes: Axes, run: Run, metric: str, style: dict, name: str) -> None:
+def _draw_line(
+    axes: Axes, run: Run, metric: str, style: dict, name: str, between_copies: bool
+) -> None:
     updates, values = run.series(metric)
+    between = updates % factors.period(run) != 0
+    if between_copies and between.any():
+        updates, values = updates[between], values[:, between]
     keep = spread(range(len(updates)), MAX_POINTS)
     times = updates[keep] / factors.period(run)
     mean, low, high = mean_interval(values[:, keep])

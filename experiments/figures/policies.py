@@ -31,8 +31,9 @@ def figure(number: int, environment: str, metric: str) -> PaperFigure:
         is_share = metric == "eval/accuracy"
         scale = {"chance": 0.1} if is_share else {"log": True}
         return lines.draw_lines(
-            runs, metric, label, factors.setting, factors.arm, **scale
-        )
+            runs, metric, label, factors.setting, factors.arm, between_copies=True,
+            **scale,
+        )  # fmt: skip
 
     return PaperFigure(
         title=f"Figure {number}. {title} by intervention ({environment})",
