@@ -115,6 +115,11 @@ def _probe_again() -> None:
 
 def _find_run(workdir: str) -> Run:
     runs = find_runs([workdir])
+    if runs[0].num_points > 1:
+        raise ValueError(
+            f"--workdir: expected a run without points; there are "
+            f"{runs[0].num_points} in {workdir}. experiments.sensitivity probes sweeps."
+        )
     if len(runs) > 1:
         names = ", ".join(run.workdir.name for run in runs)
         raise ValueError(f"--workdir: expected one run; {workdir} holds {names}.")

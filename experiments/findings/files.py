@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 DIGITS = 6  # significant
+MOST = 15  # digits of a whole number, which is not cut
 LARGEST_PNG, LARGEST_SVG = 250_000, 500_000  # bytes
 WIDEST = 1_600  # pixels
 # Folders of the machine where the runs were made, in flags and arguments: those called
@@ -34,9 +35,11 @@ def write_rows(path: Path, rows: Sequence[Mapping]) -> None:
 def _short(value: object) -> object:
     """Cuts a number, or its text; leaves other texts."""
     try:
-        return f"{float(value):.{DIGITS}g}"
+        number = float(value)
     except (TypeError, ValueError):
         return value
+    is_count = number.is_integer() and abs(number) < 10**MOST
+    return f"{number:.0f}" if is_count else f"{number:.{DIGITS}g}"
 
 
 def shrink(image: Path, drawing: Path) -> list[str]:
