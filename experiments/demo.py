@@ -17,6 +17,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+from experiments.threads import SIDE_BY_SIDE
+
 ARMS = {
     "default": "configs/block_mdp/dqn.py",
     "layer_norm": "configs/block_mdp/dqn.py:layer_norm",
@@ -55,10 +57,8 @@ def main(argv: list[str]) -> int:
 
 def _launch(config: str, workdir: Path) -> subprocess.Popen:
     command = ["experiments.train", f"--config={config}", f"--workdir={workdir}"]
-    # These matrices are small: one thread an arm, for XLA (which reads NPROC) and for
-    # LAPACK, and the arms share the cores.
-    threads = {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", *command], env=threads | os.environ)
+    environment = SIDE_BY_SIDE | os.environ
+    return subprocess.Popen([sys.executable, "-m", *command], env=environment)
 
 
 def _stop(running: dict) -> None:

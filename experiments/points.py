@@ -10,7 +10,7 @@ interventions, and what a learner lists as `VARYING`.
 
 import copy
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 
@@ -46,8 +46,8 @@ def can_vary(config: Mapping, path: str) -> bool:
     return kind_of(config, path) is not None
 
 
-def check(config: Mapping) -> Sequence[Mapping]:
-    """Returns a config's points, none without.
+def check(config: Mapping) -> None:
+    """Refuses points that one program cannot run.
 
     Raises:
       ValueError: points of different paths, the same point twice, a path that may not
@@ -75,7 +75,11 @@ def check(config: Mapping) -> Sequence[Mapping]:
             raise ValueError(
                 f"{where}: expected another point; got {dict(point)} twice."
             )
-    return points
+
+
+def _paths(config: Mapping) -> list[str]:
+    """Returns what differs between a config's points."""
+    return [path for point in config.get("points", ())[:1] for path in point]
 
 
 def spread(config: Mapping, num_seeds: int) -> dict:
@@ -90,7 +94,7 @@ def spread(config: Mapping, num_seeds: int) -> dict:
             one_a_seed = isinstance(value, list | tuple) and len(value) == num_seeds
             if one_a_seed and can_vary(config, f"{where}.{name}"):
                 section[name] = [*value] * len(points)
-    for path in points[0] if points else ():
+    for path in _paths(config):
         if not path.startswith("learner."):
             values = [point[path] for point in points for _ in range(num_seeds)]
             assign(config, path, values)
@@ -99,17 +103,14 @@ def spread(config: Mapping, num_seeds: int) -> dict:
 
 def numbers(config: Mapping, num_seeds: int) -> tuple[int, ...]:
     """Returns each member's point, [S], or nothing without points."""
-    return tuple(
-        i for i in range(len(config.get("points", ()))) for _ in range(num_seeds)
-    )
+    count = len(config.get("points", ()))
+    return tuple(index for index in range(count) for _ in range(num_seeds))
 
 
 def learner_values(config: Mapping, settings, head, num_seeds: int) -> dict:
     """Returns {setting of a dqn: values [S]}, each checked with the network's head."""
     points = config.get("points", ())
-    paths = [
-        path for path in (points[0] if points else ()) if path.startswith("learner.")
-    ]
+    paths = [path for path in _paths(config) if path.startswith("learner.")]
     for index, point in enumerate(points if paths else ()):
         own = {path.partition(".")[2]: point[path] for path in paths}
         with naming(f"config.points[{index}]"):

@@ -8,7 +8,6 @@ A workdir holds `config.json`, `environment.json` (one object a launch),
 import copy
 import dataclasses
 import functools
-import json
 import math
 import re
 import warnings
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.json_files import read_json, read_lines
 from experiments.overrides import assign
 
 CONFIG = "config.json"
@@ -172,19 +172,19 @@ def load_runs(workdir: Path) -> list[Run]:
     The label is the config's, or else the folder's name; a point's values follow it.
     """
     workdir = Path(workdir).resolve()
-    config = _read_json(workdir / CONFIG, dict)
+    config = read_json(workdir / CONFIG, dict)
     environment = workdir / "environment.json"
     rows = {}
-    for row in _read_lines(workdir / METRICS, ("updates", "seed")):
+    for row in read_lines(workdir / METRICS, ("updates", "seed")):
         # A resumed run may write a row again: the later one counts.
         rows[row["updates"], row.get("point"), row["seed"]] = row
     whole = Run(
         label=str(config.get("label") or workdir.name),
         workdir=workdir,
         config=config,
-        launches=_read_json(environment, list) if environment.is_file() else [],
+        launches=read_json(environment, list) if environment.is_file() else [],
         rows=list(rows.values()),
-        timings=_read_lines(workdir / "timing.jsonl", ("phase", "seconds")),
+        timings=read_lines(workdir / "timing.jsonl", ("phase", "seconds")),
     )
     points = config.get("points", [])
     return [_at_point(whole, index) for index in range(len(points))] or [whole]
@@ -270,41 +270,3 @@ def flatten(config: dict, prefix: str = "") -> dict[str, object]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def _read_json(path: Path, kind: type) -> dict | list:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from error
-    if not isinstance(found, kind):
-        raise ValueError(f"{path}: expected a JSON {kind.__name__}, got {found!r:.80}")
-    return found
-
-
-def _read_lines(path: Path, required: tuple[str, ...]) -> list[dict]:
-    """Reads JSON objects line by line; a torn last line is skipped with a warning."""
-    if not path.is_file():
-        return []
-    # A line cut inside a character must not fail the decoding of all others.
-    text = path.read_text(encoding="utf-8", errors="replace")
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    rows = []
-    for number, line in lines:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == lines[-1][0]:
-                warnings.warn(f"{path}: torn last line {number}, skipped", stacklevel=2)
-                break
-            raise ValueError(
-                f"{path}, line {number}: expected a JSON object, got {error}; only a"
-                " last line may be torn"
-            ) from error
-        if not isinstance(row, dict) or any(name not in row for name in required):
-            raise ValueError(
-                f"{path}, line {number}: expected an object with {', '.join(required)},"
-                f" got {line[:80]!r}; is this file a run's record?"
-            )
-        rows.append(row)
-    return rows

@@ -39,7 +39,8 @@ from absl import app, flags, logging
 from experiments import other_probes, rankings
 from experiments.sweeps import folder, grids
 from experiments.sweeps.groups import Group, join
-from experiments.sweeps.jobs import SIDE_BY_SIDE, Job
+from experiments.sweeps.jobs import Job
+from experiments.threads import SIDE_BY_SIDE
 from plasticity_jax import checks
 from plasticity_jax.records import RecordsError
 from plasticity_jax.records.files import read_json, replacing, write_json

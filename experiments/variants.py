@@ -1,4 +1,4 @@
-"""What configs share: a small MLP on digits with its probes, and their variants.
+"""What configs do with their variants.
 
 `configs/block_mdp/dqn.py:hard,quick` applies two variants, in order; the name of any
 intervention is a variant too and adds it, with its default settings.
@@ -76,32 +76,8 @@ def rename(config: ConfigDict, text: str) -> None:
     config.label = text if plain else f"{config.label}, {text}"
 
 
-def small_mlp_on_digits(times: tuple[int, ...]) -> ConfigDict:
-    """Returns the sections of a 64-128-128-10 network on digits, four seeds, probed in
-    full at `times` and by the cheap probes every 1,000 updates."""
-    config = ConfigDict()
-    config.network = dict(kind="mlp", hidden=(128, 128), norm="none")
-    config.dataset = dict(kind="digits", num_held_out=360)
-    config.seeds = dict(first=0, count=4, axis="map")
-    config.log_every = 1_000
-    config.save_every = 5_000
-    config.probes = dict(
-        plasticity=dict(
-            at=times, num_inputs=256, num_targets=5, num_steps=1_000, batch_size=128
-        ),
-        hessian=dict(
-            at=times, loss="landscape", num_examples=256, num_steps=64, num_draws=2
-        ),
-        gradients=dict(at=times, loss="training", num_examples=256, num_clusters=10),
-        representation=dict(every=1_000),
-        weights=dict(every=1_000),
-        updates=dict(every=1_000, num_examples=64),
-    )
-    return config
-
-
 def shrink(config: ConfigDict) -> None:
-    """Makes such a config one of seconds: every joint, no science."""
+    """Makes a config of a small MLP one of seconds: every joint, no science."""
     config.network.hidden = (16, 16)
     config.seeds.count = 2
     config.total_updates, config.log_every, config.save_every = 60, 20, 20

@@ -12,47 +12,13 @@ units; at 128 units a period of 200 shows the effect in 20,000 updates.
 
 from ml_collections import ConfigDict
 
-from experiments import variants
+from experiments import presets, variants
 
 
 def get_config(names: str = "") -> ConfigDict:
     """Returns the config, changed by the variants named."""
-    times = (0, 2_000, 6_000, 20_000)  # periods 0, 10, 30, 100
-    config = variants.small_mlp_on_digits(times)
-    config.label = "default"
-    config.learner = dict(
-        kind="dqn",
-        environment="easy",
-        agent="dqn",
-        discount=0.99,
-        epsilon=0.1,
-        batch_size=64,
-        target_period=200,
-        replay_capacity=50_000,
-        num_warmup=1_000,
-        num_eval=2_048,
-    )
-    config.optimizer = dict(
-        kind="adam", learning_rate=1e-3, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0
-    )
-    config.total_updates = 20_000  # 100 target periods
+    config = presets.block_mdp("cpu")
     return variants.apply(config, names, VARIANTS)
-
-
-def _hard(config):
-    """Every image has one fixed random label, to be memorised."""
-    config.learner.environment = "hard"
-    variants.rename(config, "hard")
-
-
-def _sparse(config):
-    config.learner.environment = "sparse"
-    variants.rename(config, "sparse")
-
-
-def _layer_norm(config):
-    config.network.norm = "layer"
-    variants.rename(config, "layer norm")
 
 
 def _no_bootstrap(config):
@@ -69,10 +35,9 @@ def _quick(config):
     )
 
 
+SHARED = presets.table("cpu")
 VARIANTS = {
-    "hard": _hard,
-    "sparse": _sparse,
-    "layer_norm": _layer_norm,
+    **{name: SHARED[name] for name in ("hard", "sparse", "layer_norm")},
     "no_bootstrap": _no_bootstrap,
     "quick": _quick,
 }

@@ -17,12 +17,12 @@ replacement.
 
 from ml_collections import ConfigDict
 
-from experiments import variants
+from experiments import presets, variants
 
 
 def get_config(names: str = "") -> ConfigDict:
     """Returns the config, changed by the variants named."""
-    config = variants.small_mlp_on_digits(times=())
+    config = presets.block_mdp("cpu", at=())
     config.label = "Adam, default"
     config.network.hidden = (1024, 1024)
     config.dataset = dict(kind="mnist", num_held_out=2_048)

@@ -11,16 +11,9 @@ from typing import NamedTuple
 
 from experiments.progress import Progress
 from experiments.sweeps.groups import Group
+from experiments.threads import SIDE_BY_SIDE
 from plasticity_jax.records.files import write_json
 
-# One thread a process, for XLA (which reads NPROC) and LAPACK, where several share the
-# cores; and none that takes an accelerator's whole memory.
-SIDE_BY_SIDE = {
-    "NPROC": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}
 LAUNCHES = "launches"
 _LOOK_SECONDS = 0.2  # between looks at the processes
 _TAIL = 4_096  # bytes of a file in which its last whole line is

@@ -3,6 +3,8 @@
 All take `x` [N] or [N, M] (M metrics at once), `y` [N], and:
   clusters: [N] labels; agents of one label are drawn together (rows of one seed, one
     agent at several times). None: every row is a unit.
+  num_resamples: B.
+  seed: of the resampling; the same seed gives the same interval.
 A row that is NaN in x or y is left out of that metric. A resample in which either is
 constant has no correlation and no slope: it counts as 0, so it speaks for neither sign.
 If that is so on all rows, the value and its bounds are NaN.
@@ -34,11 +36,7 @@ def pearson(
     """Linear correlation.
 
     Args:
-      x: [N] or [N, M], finite or NaN.
-      y: [N].
-      clusters: [N], see the module.
-      num_resamples: B.
-      seed: of the resampling; the same seed gives the same interval.
+      x, y: [N] or [N, M], and [N]; finite or NaN. The others: see the module.
 
     Returns:
       [] or [M] in [-1, 1]; NaN where either side is constant.
@@ -64,11 +62,7 @@ def spearman(
     Ranks are taken anew in every resample. Infinite values rank as what they are.
 
     Args:
-      x: [N] or [N, M].
-      y: [N].
-      clusters: [N], see the module.
-      num_resamples: B.
-      seed: of the resampling; the same seed gives the same interval.
+      x, y: [N] or [N, M], and [N]. The others: see the module.
 
     Returns:
       [] or [M] in [-1, 1]; NaN where either side is constant.
@@ -91,11 +85,8 @@ def slope(
     """Slope of the least-squares line of y on x.
 
     Args:
-      x: [N] or [N, M], finite or NaN; take the logarithm first if the line is in that.
-      y: [N].
-      clusters: [N], see the module.
-      num_resamples: B.
-      seed: of the resampling; the same seed gives the same interval.
+      x, y: [N] or [N, M], and [N]; finite or NaN. Take the logarithm of x first if the
+        line is in that. The others: see the module.
 
     Returns:
       [] or [M], units of y a unit of x; NaN where x is constant.
