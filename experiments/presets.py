@@ -230,8 +230,9 @@ def _nap(config):
 
 
 def _plasticity_injection(config):
-    """Once, at half time."""
-    half = config.total_updates // 2
+    """Once, at half time, with a copy to the target network."""
+    period = config.learner.target_period
+    half = config.total_updates // (2 * period) * period
     variants.intervene(config, "plasticity_injection", at_update=half)
 
 
