@@ -94,7 +94,7 @@ OPTIMIZERS = {
     "momentum": dict(learning_rate=3e-2),
 }
 L2_STRENGTH = 1e-4  # ten times the paper's weight decay
-TUNED = dict(learning_rate=3e-4, b2=0.9)  # what configs/block_mdp/tuning.py chooses
+TUNED = dict(learning_rate=3e-3)  # what configs/block_mdp/tuning.py chooses
 
 
 def scale_of(names: str) -> tuple[str, str]:
