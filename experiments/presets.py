@@ -244,15 +244,31 @@ def _tuned(config):
 def _paper_a2(config):
     """The appendix's target period, ten times the text's; the same iterations."""
     config.learner.target_period *= 10
-    config.total_updates *= 10
-    config.log_every *= 10
-    config.save_every *= 10
+    _stretch(config, 10)
+    variants.rename(config, f"target period {config.learner.target_period:,}")
+
+
+def _longer(config):
+    """Three times as many target periods; as many rows."""
+    _stretch(config, 3)
+    variants.rename(config, "longer")
+
+
+def _wider(config):
+    config.network.width = 2.0 * config.network.get("width", 1.0)
+    variants.rename(config, "wider")
+
+
+def _stretch(config: ConfigDict, factor: int) -> None:
+    """Multiplies a run's length, and every time at which something is due."""
+    config.total_updates *= factor
+    config.log_every *= factor
+    config.save_every *= factor
     for section in config.probes.values():
         if "every" in section:
-            section.every *= 10
+            section.every *= factor
         if "at" in section:
-            section.at = tuple(10 * updates for updates in section.at)
-    variants.rename(config, f"target period {config.learner.target_period:,}")
+            section.at = tuple(factor * updates for updates in section.at)
 
 
 _VARIANTS = {
@@ -273,6 +289,8 @@ _VARIANTS = {
     "nap": _nap,
     "plasticity_injection": _plasticity_injection,
     "paper_a2": _paper_a2,
+    "longer": _longer,
+    "wider": _wider,
 }
 
 

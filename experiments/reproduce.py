@@ -2,10 +2,12 @@
 
   python -m experiments.reproduce C5 --out=runs/reproduce
   python -m experiments.reproduce C1 C2 --out=runs/reproduce --processes=2
+  python -m experiments.reproduce "C4 longer"
 
 The sweeps are those that experiments/claims/rules.json names, each a launch of
 experiments.sweep into a folder under --out; stopped, the same command goes on. Exit
 code 0 says that every verdict is the committed one and every mean lies in its interval.
+`C4 longer` is what else was tried for a claim that is undecided (`tried` in the rules).
 --scale=quick only tries the joints: seconds, nothing to judge.
 """
 
@@ -19,8 +21,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.claims.judge import command, judge, load_rules
+from experiments.claims.judge import judge
 from experiments.claims.report import compare
+from experiments.claims.rules import command, load_rules, rule_of
 from experiments.claims.thirteen import adjust, not_judged
 from experiments.runs import find_runs
 from plasticity_jax import checks
@@ -48,19 +51,17 @@ def main(argv: list[str]) -> int:
 
 
 def _reproduce(claims: list[str]) -> int:
-    rules = load_rules()
     if not claims:
-        raise ValueError(f"expected a claim, one of {', '.join(rules)}; got none.")
-    for claim in claims:
-        checks.one_of("claim", claim, rules)
-    claims = list(dict.fromkeys(claims))
+        names = ", ".join(load_rules())
+        raise ValueError(f"expected a claim, one of {names}; got none.")
+    rules = {claim: rule_of(claim) for claim in claims}
     checks.one_of("--scale", _SCALE.value, SCALES)
     checks.at_least(1, processes=_PROCESSES.value)
     committed = _read(Path(_COMMITTED.value))
-    for sweep in dict.fromkeys(_sweep(rules[claim]) for claim in claims):
+    for sweep in dict.fromkeys(map(_sweep, rules.values())):
         if sweep and (code := subprocess.call([sys.executable, *shlex.split(sweep)])):
             return code  # its own message is above
-    found = adjust([_judge(claim, rules[claim]) for claim in claims])
+    found = adjust([_judge(claim, rule) for claim, rule in rules.items()])
     same = [compare(row, committed.get(row["claim"])) for row in found]
     print("\n".join(text for text, _ in same))
     return 0 if all(reproduced for _, reproduced in same) else 1

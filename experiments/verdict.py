@@ -15,8 +15,8 @@ import warnings
 
 from absl import app, flags
 
-from experiments.claims.judge import load_rules
 from experiments.claims.report import table
+from experiments.claims.rules import load_rules
 from experiments.claims.thirteen import every, named
 from experiments.outputs import check_out
 from experiments.runs import find_runs

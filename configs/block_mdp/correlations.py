@@ -4,7 +4,8 @@ Figure 3 of arXiv 2303.01486. Claim: C5 (weight norm, weight rank, dead units an
 feature rank each go with plasticity loss in one setting and against it in another).
 Command: python -m experiments.sweep --config=configs/block_mdp/correlations.py:cpu \\
     --out=runs/correlations --seeds=100:104
-Variants: cpu, quick; those of experiments/presets.py.
+Variants: cpu, quick; those of experiments/presets.py; four_statistics (without the
+probes that these four do not need).
 
 Every reading of the library is taken at the start and at the end, the paper's own
 explanation, curvature and interference, among them. The paper has 128 agents over
@@ -41,10 +42,17 @@ def get_config(names: str = "") -> ConfigDict:
         **learner,
     )
     config.probes.plasticity.at = (config.total_updates,)  # it has theta_0's loss too
-    variants.apply(config, names, presets.table(scale))
+    own = {"four_statistics": _four_statistics}
+    variants.apply(config, names, presets.table(scale) | own)
     if scale == "cpu":
         _small(config)
     return config
+
+
+def _four_statistics(config):
+    for name in set(config.probes) - {"plasticity", "representation", "weights"}:
+        del config.probes[name]
+    variants.rename(config, "four statistics")
 
 
 def _small(config):

@@ -4,11 +4,13 @@ Figures 12, 13, 15 and 16 of arXiv 2303.01486. Claims: C10 (methods that perturb
 weights keep the policy near chance in `hard`), C11 (layer norm and two-hot give
 steadier TD losses, not always better policies).
 Command: python -m experiments.sweep --config=configs/block_mdp/policies.py:cpu \\
-    --out=runs/policies --seeds=100:105
+    --out=runs/policies --seeds=200:205
 Variants: cpu, quick; those of experiments/presets.py.
 
-The paper's axes reach 200 target updates of 1,000; a row after each. At `cpu` 100, as
-`hard` needs them, at 128 units on the digits.
+The paper's axes reach 200 target updates of 1,000. At `cpu` 100, as `hard` needs them,
+at 128 units on the digits. Rows lie at each target update and half-way between; there a
+run ends and is probed, since right after a reset every policy is chance, and the TD
+error is highest.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +27,7 @@ ARMS = (
 def get_config(names: str = "") -> ConfigDict:
     """Returns the config, changed by the variants named."""
     scale, names = presets.scale_of(names)
-    num_periods = 200 if scale == "paper" else 100
+    num_periods = 200.5 if scale == "paper" else 100.5
     config = presets.block_mdp(
         scale,
         probes=("plasticity", *presets.CHEAP),
@@ -33,7 +35,6 @@ def get_config(names: str = "") -> ConfigDict:
         at=(0, num_periods),
         target_period=1_000,
     )
-    # Half-way rows: right after a reset the policy is chance, whatever it was before.
     config.log_every = max(1, config.learner.target_period // 2)
     return variants.apply(config, names, presets.table(scale))
 

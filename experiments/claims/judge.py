@@ -1,10 +1,7 @@
 """From effects to a verdict, by rules that were fixed before the runs."""
 
-import json
 import operator
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +9,10 @@ import numpy as np
 from experiments.claims import EFFECTS
 from experiments.claims.arms import find, shown
 from experiments.claims.measured import pair
+from experiments.claims.rules import command, rule_of, trials
 from experiments.runs import Run
-from plasticity_jax import checks
 from plasticity_jax.statistics import bootstrap_mean, bootstrap_p_value
 
-RULES = Path(__file__).with_name("rules.json")
 COMPARE = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
 }  # fmt: skip
@@ -31,19 +27,13 @@ class Met(NamedTuple):
     p: float  # two-sided; NaN where there is nothing to resample
 
 
-def load_rules() -> dict[str, dict]:
-    """Returns the rules of the thirteen claims, by claim."""
-    rules = json.loads(RULES.read_text())
-    del rules["about"]
-    return rules
-
-
 def judge(claim: str, runs: Sequence[Run]) -> dict:
-    """Judges one claim on finished runs.
+    """Judges one claim, or what else was tried for it, on finished runs.
 
     Args:
-      claim: its name in the rules: C1.
-      runs: the claim's arms among them, told by what the rules want of their configs.
+      claim: its name in the rules: C1, or C4 longer.
+      runs: the claim's arms among them, told by what the rules want of their configs;
+        a trial's also by their folder, as its settings may be the claim's own.
 
     Returns:
       claim, text, verdict (holds, does not hold, undecided, not testable), reason,
@@ -56,9 +46,9 @@ def judge(claim: str, runs: Sequence[Run]) -> dict:
       ValueError: an unknown claim; an arm unfinished or there twice; a metric that was
         not recorded.
     """
-    rules = load_rules()
-    checks.one_of("claim", claim, rules)
-    rule = rules[claim]
+    rule = rule_of(claim)
+    if claim in trials():
+        runs = [run for run in runs if rule["study"] in run.workdir.parts]
     if "not_testable" in rule:
         found = outcome("not testable", rule["not_testable"])
     elif "parts" in rule:
@@ -66,15 +56,6 @@ def judge(claim: str, runs: Sequence[Run]) -> dict:
     else:
         found = _judge_one(claim, rule, runs)
     return {"claim": claim, "text": rule["claim"]} | found | {"command": command(rule)}
-
-
-def command(rule: Mapping, out: str = "runs", scale: str = "cpu") -> str:
-    """Returns the command that makes a claim's runs, "" where there is none."""
-    if "sweep" not in rule:
-        return ""
-    flags = [flag.format(scale=scale) for flag in rule["sweep"]]
-    folder = shlex.quote(f"--out={out}/{rule['study']}")
-    return " ".join(["python -m experiments.sweep", *flags, folder])
 
 
 def decide(rule: Mapping, effects: Mapping) -> tuple[str, str, float]:
@@ -155,7 +136,8 @@ def _judge_one(claim: str, rule: Mapping, runs: Sequence[Run]) -> dict:
     }
     if "over" not in rule:
         paired = {arm: run for arm, (run,) in paired.items()}
-    effects_of = EFFECTS.get(claim) or EFFECTS[claim.split()[0]]
+    compared = rule.get("effects", claim)
+    effects_of = EFFECTS.get(compared) or EFFECTS[compared.split()[0]]
     effects = effects_of(**paired) if alone or common else {}
     summaries = {name: _summarise(name, found) for name, found in effects.items()}
     if wrong := [text for run in everyone for text in _seeds(run, rule, alone)]:

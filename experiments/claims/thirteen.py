@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.claims.arms import Missing
-from experiments.claims.judge import command, judge, load_rules, outcome
+from experiments.claims.judge import judge, outcome
+from experiments.claims.rules import command, load_rules, rule_of
 from experiments.runs import Run
 from plasticity_jax.statistics import holm
 
@@ -22,7 +23,7 @@ def named(claims: Sequence[str], runs: Sequence[Run]) -> list[dict]:
         try:
             verdicts.append(judge(claim, runs))
         except Missing as error:
-            making = command(load_rules()[claim])
+            making = command(rule_of(claim))
             raise ValueError(f"{error} Its runs: {making}") from error
     return adjust(verdicts)
 
@@ -40,19 +41,20 @@ def every(runs: Sequence[Run]) -> list[dict]:
 
 def adjust(verdicts: Sequence[dict]) -> list[dict]:
     """Returns the verdicts with `p_holm`: p after Holm over all the claims there are,
-    those without a p as if theirs were 1."""
-    p_values = np.ones(len(load_rules()))
-    for index, found in enumerate(verdicts):
-        p_values[index] = 1.0 if found["p"] is None else found["p"]
-    adjusted = holm(p_values)
-    return [
-        found | {"p_holm": None if found["p"] is None else float(adjusted[index])}
-        for index, found in enumerate(verdicts)
-    ]
+    those without a p as if theirs were 1. Trials, which decide nothing, have none."""
+    claims = list(load_rules())
+    known = {found["claim"]: found["p"] for found in verdicts if found["p"] is not None}
+    adjusted = holm(np.array([known.get(claim, 1.0) for claim in claims]))
+    p_holm = {
+        claim: float(p)
+        for claim, p in zip(claims, adjusted, strict=True)
+        if claim in known
+    }
+    return [found | {"p_holm": p_holm.get(found["claim"])} for found in verdicts]
 
 
 def not_judged(claim: str, reason: str) -> dict:
     """Returns the row of a claim that was not judged."""
-    rule = load_rules()[claim]
+    rule = rule_of(claim)
     row = {"claim": claim, "text": rule["claim"]} | outcome("not judged", reason)
     return row | {"command": command(rule)}

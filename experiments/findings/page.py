@@ -1,9 +1,9 @@
 """RESULTS.md, from what is committed alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.claims.judge import load_rules
+from experiments.claims.rules import load_rules, rule_of
 from experiments.findings import prose, verdicts
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
 from experiments.findings.markdown import render
@@ -34,7 +34,7 @@ def page(root: Path) -> str:
     Raises:
       ValueError: prose that refers to what is not there.
     """
-    found = verdicts.read(root)
+    found, tried = verdicts.read(root), verdicts.read_trials(root)
     kept = {study.name: read(study.name, root) for study in STUDIES}
     kept = {name: one for name, one in kept.items() if one is not None}
     tables = {
@@ -43,7 +43,7 @@ def page(root: Path) -> str:
         if study.name in kept
     }
     everything = [table for listed in tables.values() for table in listed]
-    there = prose.known(found, kept, everything)
+    there = prose.known([*found, *tried], kept, everything)
     written = _prose(root)
 
     def reading(name):
@@ -51,12 +51,25 @@ def page(root: Path) -> str:
 
     parts = [HEAD, verdicts.tally(found), verdicts.at_once(found), *reading(TOP)]
     parts += ["## What decided", verdicts.FEW_SEEDS, verdicts.in_numbers(found)]
+    parts += _tried(tried, root)
     for study in STUDIES:
         if study.name in kept:
             parts += _section(study, kept[study.name], found, root)
             parts += [*reading(study.name), *map(render, tables[study.name])]
     parts += _missing([study for study in STUDIES if study.name not in kept])
     return "\n\n".join(part.strip() for part in [*parts, FOOT]) + "\n"
+
+
+def _tried(tried: Sequence[Mapping], root: Path) -> list[str]:
+    """Says what else was tried, and where its runs came from."""
+    if not (told := verdicts.what_else(tried)):
+        return []
+    parts = ["### What else was tried", verdicts.TRIED, told]
+    for row in tried:
+        study = rule_of(row["claim"])["study"]
+        if kept := read(study, root):
+            parts.append(f"{row['claim']}:\n\n{_origin(kept)}")
+    return parts
 
 
 def _prose(root: Path) -> dict[str, str]:

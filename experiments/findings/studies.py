@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.claims.rules import rule_of, trials
 from experiments.figures import factors, followups, next_task
 from experiments.figures.paper import PaperFigure
 from experiments.findings import correlations, predictions, ranking, sensitivity
@@ -56,13 +57,17 @@ def figure(name: str) -> PaperFigure:
 
 
 def named(name: str) -> Study:
-    """Returns a study by name.
+    """Returns a study by name, or what else was tried in one: its table alone.
 
     Raises:
       ValueError: there is none of that name.
     """
-    checks.one_of("study (the folder's name)", name, [study.name for study in STUDIES])
-    return next(study for study in STUDIES if study.name == name)
+    there = {study.name: study for study in STUDIES}
+    for trial, claim in trials().items():
+        study = rule_of(trial)["study"]
+        there[study] = Study(study, there[rule_of(claim)["study"]].config)
+    checks.one_of("study (the folder's name)", name, there)
+    return there[name]
 
 
 def _with_settings(runs: Sequence[Run]) -> list[str]:

@@ -1,10 +1,11 @@
 """The verdicts that are committed: judged anew from a study's runs, and as tables."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.claims.judge import COMPARE, combine, judge, load_rules
+from experiments.claims.judge import COMPARE, combine, judge
+from experiments.claims.rules import load_rules, rule_of, trials
 from experiments.claims.thirteen import adjust, not_judged
 from experiments.findings import collect
 from experiments.findings.data import RESULTS
@@ -14,6 +15,11 @@ from experiments.summary import interval, number
 FILE = f"{RESULTS}/verdicts.json"
 VERDICTS = ("holds", "does not hold", "undecided", "not testable", "not judged")
 SIGNS = {"<=": "≤", "<": "<", ">=": "≥", ">": ">"}
+TRIED = (
+    "A claim that does not hold, or is undecided, was tried again: longer, wider, on"
+    " the other architecture, by the same rule, on seeds of its own. It changes no"
+    " verdict; it says how far one may be trusted."
+)
 FEW_SEEDS = (
     "Intervals are 95 % percentile bootstraps of the mean over seeds (C5: of a rank"
     " correlation over agents). Of few seeds they are too narrow: they cover the mean"
@@ -28,26 +34,35 @@ FEW_SEEDS = (
 
 def read(root: Path) -> list[dict]:
     """Returns the committed verdicts on all claims; not judged where there is none."""
+    return _rows(root, load_rules())
+
+
+def read_trials(root: Path) -> list[dict]:
+    """Returns the committed verdicts on what else was tried; as `read`."""
+    return _rows(root, trials())
+
+
+def _rows(root: Path, names: Iterable[str]) -> list[dict]:
     path = root / FILE
     found = json.loads(path.read_text()) if path.is_file() else []
-    by_claim = {row["claim"]: row for row in found}
-    return [
-        by_claim.get(claim) or not_judged(claim, "its study is not there yet")
-        for claim in load_rules()
-    ]
+    there = {row["claim"]: row for row in found}
+    missing = "its study is not there yet"
+    return [there.get(name) or not_judged(name, missing) for name in names]
 
 
 def update(folders: Sequence[Path], root: Path) -> list[str]:
     """Judges the claims of the studies in these folders, each on its own study's
-    finished runs, and writes the verdicts; those that cannot be keep what they have.
+    finished runs, and what else was tried for them, and writes the verdicts; those that
+    cannot be keep what they have.
 
     Returns:
       Why a claim of a study given could not be judged.
     """
-    rules, notes, verdicts = load_rules(), [], []
+    notes, verdicts, rows = [], [], [*read(root), *read_trials(root)]
+    rules = {row["claim"]: rule_of(row["claim"]) for row in rows}
     judged = {rule.get("study") for rule in rules.values()}
     found = {one.name: collect.read(one) for one in folders if one.name in judged}
-    for row in read(root):
+    for row in rows:
         claim, rule = row["claim"], rules[row["claim"]]
         if "not_testable" in rule:
             row = judge(claim, ())
@@ -150,6 +165,19 @@ def in_numbers(verdicts: Sequence[Mapping]) -> str:
             rows.append(cells)
     header = ["claim", "verdict", "effect, 95 % interval", "needs", "n", "p", "again"]
     return table(header, rows)
+
+
+def what_else(tried: Sequence[Mapping]) -> str:
+    """Returns the table of what else was tried, "" if nothing was."""
+    rows = []
+    for row in tried:
+        if row["verdict"] != "not judged":
+            again = f'`python -m experiments.reproduce "{row["claim"]}"`'
+            evidence = _evidence(row, rule_of(row["claim"]))
+            named = f"{trials()[row['claim']]}: {row['text']}"
+            rows.append([named, row["verdict"], *evidence, again])
+    header = ["tried", "verdict", "effect, 95 % interval", "needs", "n", "again"]
+    return table(header, rows) if rows else ""
 
 
 def _part(part: Mapping) -> str:

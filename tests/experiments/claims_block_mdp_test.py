@@ -10,8 +10,9 @@ import pytest
 
 from experiments.claims import measured, policies, probe_curves
 from experiments.claims.arms import Missing, find
-from experiments.claims.judge import command, judge, load_rules
+from experiments.claims.judge import judge
 from experiments.claims.report import table
+from experiments.claims.rules import command, load_rules, rule_of, trials
 from experiments.claims.thirteen import every, named
 from experiments.overrides import assign
 from experiments.runs import Run
@@ -472,7 +473,7 @@ def policy(between, at_copies=0.1, label="policy", errors=None, **changes):
     }
     for time, error in zip(times, errors if errors is not None else (), strict=False):
         at[time]["eval/td_error"] = error
-    return made(at, label, **changes)
+    return made(at, label, seeds=rule_of("C10")["seeds"], **changes)
 
 
 @pytest.mark.parametrize(
@@ -626,11 +627,14 @@ def test_what_runs_cannot_tell_comes_with_its_command():
         named(["C9"], widths())
 
 
-@pytest.mark.parametrize("claim", [c for c, r in load_rules().items() if "sweep" in r])
+SWEPT = [c for c in [*load_rules(), *trials()] if "sweep" in rule_of(c)]
+
+
+@pytest.mark.parametrize("claim", SWEPT)
 def test_a_claims_sweep_makes_its_arms(claim):
     """The configs that the command in the rules expands to, as runs of the rule's
     seeds."""
-    rule = load_rules()[claim]
+    rule = rule_of(claim)
     options = {"--grid": []}
     for flag in shlex.split(command(rule))[3:]:
         name, _, value = flag.partition("=")
@@ -639,10 +643,41 @@ def test_a_claims_sweep_makes_its_arms(claim):
     assert rule["seeds"] == list(range(first, first + count))
     module, names = grids.load(options["--config"])
     read = grids.read(module, names, options["--grid"])
-    points, _ = grids.expand(module, names, read, [])
+    changes = [options["--set"]] if "--set" in options else []
+    points, _ = grids.expand(module, names, read, changes)
     configs = json.loads(json.dumps([point.config for point in points]))
     runs = [Run(c["label"], Path(rule["study"]), c, [], [], []) for c in configs]
     for part in rule.get("parts", {"": {}}).values():
         setting = rule["setting"] | part.get("setting", {})
         arms = find(claim, {**rule, **part, "setting": setting}, runs)
         assert all(arms.values())
+
+
+def test_what_else_was_tried_is_judged_on_its_own_folder():
+    """C4's rule for the learning rate of 1e-2, on longer runs, beside the claim's."""
+    seeds, runs = range(300, 308), landscape(share=(0.3, 0.1, 0.2))
+    longer = [
+        dataclasses.replace(run, workdir=Path("runs/landscape_longer/a"), rows=rows)
+        for run in landscape(share=(0.115, 0.1, 0.1), rates=(0.01,))
+        for rows in [[row | {"seed": row["seed"] + 200} for row in run.rows]]
+    ]
+    found = judge("C4 longer", [*runs, *longer])
+    assert found["verdict"] == "undecided" and found["seeds"] == list(seeds)
+    assert found["effects"]["share_difference, walk"]["mean"] == pytest.approx(0.015)
+    assert judge("C4", runs)["verdict"] == "holds"
+    with pytest.raises(Missing, match="C4 longer: expected one run"):
+        judge("C4 longer", runs)
+    with pytest.raises(ValueError, match="Did you mean 'C4 longer'"):
+        judge("C4 longr", runs)
+    (row,) = named(["C4 longer"], longer)
+    assert row["p_holm"] is None and row["text"].startswith("At a learning rate")
+
+
+def test_a_trial_differs_from_its_claim_in_what_it_says():
+    own = {"tried", "parts"}
+    for trial, claim in trials().items():
+        rule, base = rule_of(trial), rule_of(claim)
+        assert not own & set(rule) and rule["study"] != base["study"]
+        assert rule["holds"] == base["holds"] and not set(rule["seeds"]) & set(
+            base["seeds"]
+        )

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from experiments.claims.judge import command, load_rules
 from experiments.claims.report import compare
+from experiments.claims.rules import command, load_rules
 
 
 def row(mean, verdict="holds", **more):

@@ -223,6 +223,16 @@ def test_a_verdict_shows_what_decided():
     assert "any: lo ≥ 0.400 ✓<br>any: lo ≥ 0.400 ✗ | 2 seeds | 0.13 |" in line
 
 
+def test_what_else_was_tried_stands_apart():
+    effects = {"one_signed_median, dead units": {"mean": 0.4, "lo": 0.4, "hi": 0.4}}
+    row = part("C5 longer", "does not hold") | {"effects": effects, "text": "Longer."}
+    row |= {"reason": "mean any one_signed_median 0.4 >= 0.3"}
+    lines = verdicts.what_else([row, part("C5 wider", "not judged")]).splitlines()
+    assert len(lines) == 3 and "| C5: Longer. | does not hold | one signed" in lines[2]
+    assert 'python -m experiments.reproduce "C5 longer"' in lines[2]
+    assert verdicts.what_else([part("C5 wider", "not judged")]) == ""
+
+
 # Tables, against numbers known beforehand.
 
 
