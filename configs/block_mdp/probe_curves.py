@@ -36,9 +36,9 @@ def get_config(names: str = "") -> ConfigDict:
 
 
 def get_grids(names: str = "") -> list[dict]:
-    """Returns heads and norms x environments; on two kinds of network at `cpu`."""
+    """Returns heads and norms x environments; at `cpu` norms on an MLP too."""
     scale, _ = presets.scale_of(names)
-    arms = ["", "layer_norm", "two_hot", "layer_norm,two_hot"]
-    settings = [""] if scale == "paper" else ["", "mlp"]
-    listed = [",".join(filter(None, (s, arm))) for s in settings for arm in arms]
+    listed = ["", "layer_norm", "two_hot", "layer_norm,two_hot"]
+    if scale != "paper":
+        listed += ["mlp", "mlp,layer_norm"]
     return [{"variants": listed, "learner.environment": ["easy", "hard"]}]
