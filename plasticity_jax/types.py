@@ -4,6 +4,7 @@ Shape legend, here and everywhere: N examples, B batch, A actions, C classes,
 O outputs, P parameters, S seeds, T probe targets, K draws, M Lanczos steps.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -192,13 +193,22 @@ class LearnerState(NamedTuple):
     members: PyTree  # leaves [S, ...]
 
 
+@dataclasses.dataclass(frozen=True)  # a leaf to JAX, unlike a NamedTuple
+class Part:
+    """A leaf of an exported state that never changes once it has its name: records save
+    it once, and give the array back in its place."""
+
+    name: str
+    make: Callable[[], Any]  # () -> the array
+
+
 class Learner(NamedTuple):
     """What the loop drives, whatever the host. Rows and snapshots have an axis S.
 
     `advance` owns the state given to it (it is donated). `metrics` returns the figures
     since the last call and the state with that window emptied. `export` hands the whole
-    state over, the environment's included, as nested dicts of arrays; `restore` takes
-    them back.
+    state over, the environment's included, as nested dicts of arrays and `Part`s;
+    `restore` takes them back, as arrays.
     """
 
     seeds: tuple[int, ...]

@@ -36,9 +36,18 @@ def td_errors(agent: str, apply_fn, params, target_params, batch: Transition):
     )
 
 
-def td_loss(agent: str, head, apply_fn, outputs_tm1, params, target_params, batch):
+def td_loss(
+    agent: str,
+    head,
+    apply_fn,
+    outputs_tm1,
+    params,
+    target_params,
+    batch,
+    error_fn=jnp.square,
+):
     """Returns the head's losses against the bootstrapped target, [N]: squared TD errors
-    of a linear head, no factor 1/2, as in the paper.
+    of a linear head, no factor 1/2, as in the paper, or what `error_fn` makes of them.
 
     Args:
       agent: `dqn` or `double_dqn`.
@@ -48,7 +57,8 @@ def td_loss(agent: str, head, apply_fn, outputs_tm1, params, target_params, batc
       params: online parameters; they choose the next action of double DQN.
       target_params: held constant.
       batch: transitions, leaves [N, ...].
-    """
+      error_fn: of TD errors [N].
+    """  # fmt: skip
     checks.one_of("agent", agent, AGENTS)
     outputs_t = apply_fn(target_params, batch.s_t)
     chooser = outputs_t if agent == "dqn" else apply_fn(params, batch.s_t)
@@ -56,5 +66,5 @@ def td_loss(agent: str, head, apply_fn, outputs_tm1, params, target_params, batc
     take = jax.vmap(lambda outputs, action: outputs[action])
     return head.td_losses(
         take(outputs_tm1, batch.a_tm1), batch.r_t, batch.discount_t,
-        take(outputs_t, a_t),
+        take(outputs_t, a_t), error_fn,
     )  # fmt: skip

@@ -152,13 +152,7 @@ def _update(parts: Parts, shared: Shared, updates: jax.Array, member: Member):
     optimized, figures, features = bound.update(
         member.optimized, losses_fn, updates, batch.s_tm1, member.key
     )
-    train = optimized.train
-    target_params = jax.lax.cond(
-        (updates + 1) % settings.target_period == 0,
-        lambda: train.params,
-        lambda: train.target_params,
-    )
-    optimized = optimized._replace(train=train._replace(target_params=target_params))
+    optimized = bound.sync(optimized, updates + 1)
     optimized = bound.fire(optimized, updates + 1, batch.s_tm1, features, member.key)
     return member._replace(
         optimized=optimized,

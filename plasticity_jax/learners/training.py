@@ -104,8 +104,8 @@ class Bound(NamedTuple):
           key: the seed's.
 
         Returns:
-          (state after, {"loss": mean loss before the step [], "update_norm": []},
-          features).
+          (state after, {"loss": mean loss before the step [], "losses": [N],
+          "update_norm": []}, features).
         """
         setup, (train, states) = self.setup, optimized
 
@@ -116,9 +116,11 @@ class Bound(NamedTuple):
             penalty, new_states = compose.penalty(
                 self.method, params, states, train, context, key
             )
-            return loss + penalty, (loss, forward, new_states)
+            return loss + penalty, (losses, loss, forward, new_states)
 
-        grads, (loss, forward, states) = jax.grad(objective, has_aux=True)(train.params)
+        grads, (losses, loss, forward, states) = jax.grad(objective, has_aux=True)(
+            train.params
+        )
         steps, opt_state = setup.tx.update(
             grads, train.opt_state, train.params,
             initial_params=train.initial_params,
@@ -129,8 +131,20 @@ class Bound(NamedTuple):
             opt_state=opt_state,
             model_state=forward.model_state,
         )
-        figures = {"loss": loss, "update_norm": trees.norm(steps)}
+        norm = trees.norm(steps)
+        figures = {"loss": loss, "losses": losses, "update_norm": norm}
         return Optimized(train, states), figures, forward.features
+
+    def sync(self, optimized: "Optimized", updates):
+        """Copies the parameters to the target network, if due after update number
+        `updates`, counted from 1."""
+        train = optimized.train
+        target_params = jax.lax.cond(
+            updates % self.setup.period == 0,
+            lambda: train.params,
+            lambda: train.target_params,
+        )
+        return optimized._replace(train=train._replace(target_params=target_params))
 
     def fire(self, optimized: "Optimized", updates, inputs, features, key: Key):
         """Applies the events due after update number `updates`, counted from 1."""
@@ -148,7 +162,14 @@ class Optimized(NamedTuple):
 
 
 def make_parts(
-    settings, network: Model, method, num_outputs, period, has_target, vary_fn=None
+    settings,
+    network: Model,
+    method,
+    num_outputs,
+    period,
+    has_target,
+    vary_fn=None,
+    least=None,
 ):
     """Returns the parts, checked.
 
@@ -160,19 +181,20 @@ def make_parts(
       period: updates between target updates, or task boundaries.
       has_target: whether there is a target network.
       vary_fn: (hparams of one seed) -> {setting: value} in place of `settings`.
+      least: {setting: its smallest value}, where that is not 1.
 
     Raises:
-      ValueError: a count below 1.
-    """
-    check_counts(settings)
+      ValueError: a count below its smallest value.
+    """  # fmt: skip
+    check_counts(settings, **(least or {}))
     fixed = method if isinstance(method, Method) else Method(method)
     method_fn = method if callable(method) else lambda hparams: fixed
     own = {"vary_fn": vary_fn} if vary_fn else {}
     return Parts(settings, network, method_fn, num_outputs, period, has_target, **own)
 
 
-def check_counts(settings: NamedTuple) -> None:
-    """Refuses a whole number below 1 among the settings, by name."""
+def check_counts(settings: NamedTuple, **least: int) -> None:
+    """Refuses a whole number below 1, or its own `least`, among settings, by name."""
     for name, kind in type(settings).__annotations__.items():
         if kind is int:
-            checks.at_least(1, **{name: getattr(settings, name)})
+            checks.at_least(least.get(name, 1), **{name: getattr(settings, name)})

@@ -107,12 +107,14 @@ class Head:
         codes = self._encode(targets)
         return jnp.mean(optax.softmax_cross_entropy(outputs, codes), axis=-1)
 
-    def td_losses(self, outputs_tm1, r_t, discount_t, outputs_t) -> jax.Array:
+    def td_losses(
+        self, outputs_tm1, r_t, discount_t, outputs_t, error_fn=jnp.square
+    ) -> jax.Array:
         """Returns losses [N] of the outputs of the action taken, [N] or [N, atoms],
         against r_t + discount_t * (those of the next action); gradient stopped there.
 
         `two_hot` and `hl_gauss` bootstrap from the expectation, `c51` and `quantile`
-        from the distribution.
+        from the distribution; `error_fn` makes a linear head's TD errors losses.
         """
         if self.kind == "quantile":
             loss = jax.vmap(quantile.quantile_td_loss)
@@ -122,7 +124,7 @@ class Head:
             return loss(outputs_tm1, r_t, discount_t, outputs_t, self._atoms)
         target_tm1 = jax.lax.stop_gradient(r_t + discount_t * self.predict(outputs_t))
         if self.is_linear:
-            return jnp.square(target_tm1 - outputs_tm1)
+            return error_fn(target_tm1 - outputs_tm1)
         return optax.softmax_cross_entropy(outputs_tm1, self._encode(target_tm1))
 
     def require_logits(self) -> None:

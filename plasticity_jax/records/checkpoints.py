@@ -11,13 +11,17 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from plasticity_jax.records.files import RecordsError, first_line
+from plasticity_jax.records.parts import Parts
+from plasticity_jax.types import Part
+
+PARTS = "parts"  # the folder's name, beside that of the checkpoints
 
 
 class Checkpoints:
     """A folder of checkpoints, named by update count."""
 
     def __init__(self, folder: Path, keep: int):
-        self._folder = folder
+        self._folder, self._parts = folder, Parts(folder.parent / PARTS)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             enable_async_checkpointing=False,  # a save has ended when it returns
@@ -31,13 +35,18 @@ class Checkpoints:
 
     def save(self, updates: int, tree: dict, num_rows: int) -> None:
         """Saves nested dicts of arrays; the folder's name appears when all is there."""
-        tree = jax.device_get(tree)
+        tree, parts = _split(jax.device_get(tree))
         meta = {"updates": updates, "num_rows": num_rows, "digest": _digest(tree)}
+        meta["parts"] = {
+            path: [part.name, self._parts.save(part)] for path, part in parts.items()
+        }
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(_pack(tree)), meta=ocp.args.JsonSave(meta)
         )
         if not self._manager.save(updates, args=items):
             raise OSError(f"Orbax did not save checkpoint {updates}")
+        if parts:
+            self._drop_parts()
 
     def restore_newest(self) -> tuple[int, int, dict] | None:
         """Returns (updates, num_rows, tree) of the newest whole one; None without any.
@@ -50,11 +59,12 @@ class Checkpoints:
         torn = {}
         for updates in sorted(self._manager.all_steps(), reverse=True):
             try:
-                num_rows, tree = read(self._folder, updates)
+                num_rows, tree = read(self._folder, updates, self._parts)
             except Exception as error:  # Orbax raises many kinds for a torn file
                 torn[updates] = first_line(error)
                 continue
             self._set_aside(torn, updates)
+            self._drop_parts()
             return updates, num_rows, tree
         if torn:
             raise RecordsError(
@@ -76,26 +86,50 @@ class Checkpoints:
         if torn:
             self._manager.reload()
 
+    def _drop_parts(self) -> None:
+        """Removes the parts that no checkpoint names."""
+        metas = [_restore(self._folder, u, "meta") for u in self._manager.all_steps()]
+        listed = (meta.get("parts", {}).values() for meta in metas)
+        self._parts.keep({name for found in listed for name, _ in found})
+
     def close(self) -> None:
         """Ends Orbax's threads."""
         self._manager.close()
 
 
-def read(folder: Path, updates: int) -> tuple[int, dict]:
+def read(folder: Path, updates: int, parts: Parts | None = None) -> tuple[int, dict]:
     """Reads one checkpoint and writes nothing. Returns (num_rows, tree).
 
     Raises:
       Exception: of many kinds, where it is missing, torn or altered.
     """
-    items = ocp.args.Composite(
-        state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
-    )
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        found = checkpointer.restore(folder / str(updates), args=items)
-    tree, meta = _unpack(found["state"]), found["meta"]
+    tree, meta = (_restore(folder, updates, item) for item in ("state", "meta"))
+    tree = _unpack(tree)
     if _digest(tree) != meta["digest"]:
         raise ValueError("its arrays are not those that were saved")
-    return meta["num_rows"], tree
+    parts = parts or Parts(folder.parent / PARTS)
+    found = {
+        tuple(path.split("/")): parts.read(name, digest)
+        for path, (name, digest) in meta.get("parts", {}).items()
+    }
+    flat = traverse_util.flatten_dict(tree)
+    return meta["num_rows"], traverse_util.unflatten_dict(flat | found)
+
+
+def _restore(folder: Path, updates: int, item: str):
+    kinds = {"state": ocp.args.StandardRestore, "meta": ocp.args.JsonRestore}
+    items = ocp.args.Composite(**{item: kinds[item]()})
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(folder / str(updates), args=items)[item]
+
+
+def _split(tree: dict) -> tuple[dict, dict[str, Part]]:
+    """Takes the parts out of a tree: (the rest, {path: part})."""
+    flat = traverse_util.flatten_dict(tree)
+    parts = {path: x for path, x in flat.items() if isinstance(x, Part)}
+    rest = {path: x for path, x in flat.items() if path not in parts}
+    named = {"/".join(path): part for path, part in parts.items()}
+    return traverse_util.unflatten_dict(rest), named
 
 
 # Orbax refuses arrays without entries: their shape is stored under a marked name.

@@ -5,6 +5,7 @@
     timing.jsonl                    wall-clock seconds by phase
     arrays/<probe>_<updates>.npz    what a probe returned beside its scalars
     checkpoints/<updates>/          the whole state
+    parts/                          what checkpoints share: a replay's frames
     tensorboard/seed_<seed>/        a view derived from metrics.jsonl
 
 A checkpoint at update u says that every row up to u is on disk. So a restart goes back
@@ -221,7 +222,7 @@ def _foreign_files(workdir: Path) -> list[str]:
         return []
     files = ("metrics.jsonl", "timing.jsonl", "environment.json")
     files = [name for name in files if (workdir / name).exists()]
-    folders = ("arrays", "checkpoints", "tensorboard")
+    folders = ("arrays", "checkpoints", "parts", "tensorboard")
     folders = [name for name in folders if list(workdir.glob(f"{name}/*"))]
     return files + folders
 

@@ -37,7 +37,7 @@ def fork(source: str | os.PathLike, workdir: str | os.PathLike) -> bool:
         )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        for name in ("arrays", "checkpoints"):
+        for name in ("arrays", "parts", "checkpoints"):
             if (source / name).is_dir():
                 shutil.copytree(source / name, workdir / name)
         for name in ("metrics.jsonl", "timing.jsonl"):
