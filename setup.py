@@ -46,7 +46,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["plasticity_jax*", "experiments*"]),
     package_data={
-        "experiments": ["*.html"],
+        "experiments": ["*.html", "*.csv"],
         "experiments.claims": ["*.json"],
         "experiments.figures": ["*.csv"],
     },

@@ -20,15 +20,17 @@ from experiments.schema import (
 from plasticity_jax import checks, networks, optimizers
 from plasticity_jax.interventions import INTERVENTIONS, compose
 from plasticity_jax.learners import dqn, supervised, vectorize
-from plasticity_jax.learners.atari import dopamine_dqn
+from plasticity_jax.learners.atari import dopamine_dqn, functional
 from plasticity_jax.tasks import datasets
 from plasticity_jax.types import Learner, Method, Probe
 
 SUPPLIED = ("direction", "counts")  # of an optimiser: by the program
 PURE_LEARNERS = {"supervised": supervised, "dqn": dqn}
+ON_HOST = ("atari", "dopamine")  # whose environment is on the host
 LEARNERS = {
     **{kind: module.Settings for kind, module in PURE_LEARNERS.items()},
-    "atari": dopamine_dqn.Settings,
+    "atari": functional.Settings,
+    "dopamine": dopamine_dqn.Settings,
 }
 NETWORKS = {
     "mlp": networks.MLP,
@@ -83,7 +85,7 @@ def build(config: Mapping) -> Experiment:
     counts = {name: config[name] for name in names}
     checks.at_least(1, **counts)
     points.check(config)
-    learner = _atari(config) if _on_host(config) else _pure(config)
+    learner = _hosted(config) if _on_host(config) else _pure(config)
     probes = {
         name: _probe(config, name, section)
         for name, section in config.get("probes", {}).items()
@@ -112,7 +114,7 @@ def probe(
 
 
 def _on_host(config: Mapping) -> bool:
-    return config["learner"].get("kind") == "atari"
+    return config["learner"].get("kind") in ON_HOST
 
 
 def _pure(config: Mapping) -> Learner:
@@ -178,7 +180,7 @@ def _of_seed(hparams: dict, index: int) -> dict:
     }
 
 
-def _atari(config: Mapping) -> Learner:
+def _hosted(config: Mapping) -> Learner:
     network = choose(
         "config.network", config["network"], NETWORKS, "num_outputs", "conv_impl"
     )
@@ -192,18 +194,30 @@ def _atari(config: Mapping) -> Learner:
     def network_fn(num_actions, conv_impl):
         return network(num_outputs=num_actions, conv_impl=conv_impl)
 
+    if config["learner"]["kind"] == "dopamine":
+        return _dopamine(config, network_fn, seeds[0])
+    method_fn, hparams = _method(config, 1)
+    method, settings = method_fn(_of_seed(hparams, 0)), _settings(config)
+    compose.warn_of_silence(
+        method, functional.period(settings), config["total_updates"]
+    )
+    with naming("config.learner"):
+        return functional.make(network_fn, method, seeds[0], settings)
+
+
+def _dopamine(config: Mapping, network_fn, seed: int) -> Learner:
     if config.get("interventions"):
         raise ValueError(
             "config.interventions: expected none; Dopamine's agents take only what an "
             "optimiser or a network can do. Use learner kinds "
-            f"{' or '.join(PURE_LEARNERS)}."
+            f"{', '.join(PURE_LEARNERS)} or atari."
         )
     make_tx = choose(
         "config.optimizer", config["optimizer"], optimizers.OPTIMIZERS, *SUPPLIED
     )
     tx, settings = make_tx(), _settings(config)
     with naming("config.learner"):
-        return dopamine_dqn.make(network_fn, tx, seeds[0], settings)
+        return dopamine_dqn.make(network_fn, tx, seed, settings)
 
 
 def _settings(config: Mapping):

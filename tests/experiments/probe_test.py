@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = {
     "dqn": "configs/block_mdp/dqn.py",
     "supervised": "configs/supervised/adam_instability.py",
-    "atari": "configs/atari/dqn.py",
+    "dopamine": "configs/atari/dopamine.py",
 }
 
 
@@ -104,11 +104,11 @@ def stamps(folder):
     "host",
     [
         "dqn",
-        pytest.param("atari", marks=[pytest.mark.dopamine, pytest.mark.long]),
+        pytest.param("dopamine", marks=[pytest.mark.dopamine, pytest.mark.long]),
     ],
 )
 def test_the_command_repeats_the_record_and_leaves_it_alone(trained, host, tmp_path):
-    if host == "atari":
+    if host == "dopamine":
         pytest.importorskip("dopamine")
     workdir, out = trained(host), tmp_path / "again.json"
     records = DiskRecords(workdir)  # as a run that is still going on

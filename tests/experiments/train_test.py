@@ -18,11 +18,17 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = {
     "dqn": "configs/block_mdp/dqn.py:quick",
     "supervised": "configs/supervised/adam_instability.py:quick",
-    "atari": "configs/atari/dqn.py:quick",
+    "atari": "configs/atari/double_dqn.py:rainbow,redo,quick",
+    "dopamine": "configs/atari/dopamine.py:quick",
 }
 HOSTS = pytest.mark.parametrize(
     "host",
-    ["dqn", "supervised", pytest.param("atari", marks=pytest.mark.dopamine)],
+    [
+        "dqn",
+        "supervised",
+        "atari",
+        pytest.param("dopamine", marks=pytest.mark.dopamine),
+    ],
 )
 
 
@@ -39,7 +45,7 @@ def launch(config, workdir, *flags):
 
 
 def needs_extra(host):
-    if host == "atari":
+    if host == "dopamine":
         pytest.importorskip("dopamine")
 
 
@@ -159,7 +165,7 @@ def _changed_since(path, moment):
 
 @HOSTS
 def test_kill_nine_loses_and_doubles_nothing(whole, host, tmp_path):
-    moments = {"dqn": (9, 16, 21), "supervised": (12, 19), "atari": (15,)}[host]
+    moments = {"dqn": (9, 16, 21), "supervised": (12, 19)}.get(host, (15,))
     want = whole(host)
     assert kill_and_continue(host, tmp_path / "killed", moments) == len(moments)
     assert_same_run(want, tmp_path / "killed")

@@ -2,7 +2,7 @@
 
 Claims: C12, C13 of arXiv 2303.01486 need 57 games and 200M frames; this is the road
 there, not the proof.
-Command: python -m experiments.train --config=configs/atari/dqn.py --workdir=DIR
+Command: python -m experiments.train --config=configs/atari/dopamine.py --workdir=DIR
 Variants, comma separated: double (double DQN, the paper's agent and environment),
 layer_norm, quick. Another game: --config.learner.game=Seaquest
 Needs the extra: pip install 'plasticity-jax[dopamine]'.
@@ -22,7 +22,7 @@ def get_config(names: str = "") -> ConfigDict:
     config = ConfigDict()
     config.label = "DQN"
     config.learner = dict(
-        kind="atari",
+        kind="dopamine",
         game="Pong",
         agent="dqn",
         replay_capacity=100_000,
