@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
-from plasticity_jax.records import DiskRecords, RecordsError, fork
+from plasticity_jax.records import DiskRecords, RecordsError, fork, read_checkpoint
+from plasticity_jax.types import Part
 
 TREE = {
     "learner": {
@@ -335,3 +336,65 @@ def test_files_of_others_in_a_runs_folder_stay(tmp_path):
     records.close()
     for name in ("arrays/notes.npz", "arrays/exp_12.npz", "tensorboard/notes"):
         assert (tmp_path / name).exists()
+
+
+# Parts: what checkpoints share.
+
+
+def ring(start, names):
+    """A tree of which two leaves never change."""
+    made = lambda name: Part(name, lambda: np.full(3, int(name[-1]), np.uint8))
+    frames = {name: made(name) for name in names}
+    return {"replay": {"frames": frames, "newest": np.arange(start)}, "n": np.ones(1)}
+
+
+def parts_of(workdir):
+    return sorted(path.stem for path in (workdir / "parts").iterdir())
+
+
+def test_parts_are_saved_once_and_dropped_with_the_last_that_names_them(tmp_path):
+    records = DiskRecords(tmp_path, keep=2)
+    stamps = {}
+    for updates in range(1, 5):
+        names = [f"part{updates + i}" for i in range(3)]
+        records.save(updates, ring(updates, names))
+        for name in names:
+            stamp = (tmp_path / "parts" / f"{name}.npz").stat().st_mtime_ns
+            assert stamps.setdefault(name, stamp) == stamp
+    assert parts_of(tmp_path) == ["part3", "part4", "part5", "part6"]
+    records.close()
+    (tmp_path / "parts" / "part9.npz").write_bytes(b"of a save that a kill ended")
+    updates, tree = DiskRecords(tmp_path).restore()
+    assert updates == 4 and sorted(tree["replay"]["frames"]) == names
+    for name, array in tree["replay"]["frames"].items():
+        np.testing.assert_array_equal(array, np.full(3, int(name[-1]), np.uint8))
+    assert parts_of(tmp_path) == ["part3", "part4", "part5", "part6"]
+
+
+@pytest.mark.parametrize("harm", ["flip", "tear", "delete"])
+def test_a_checkpoint_whose_part_is_harmed_is_set_aside(tmp_path, harm):
+    records = DiskRecords(tmp_path)
+    records.save(1, ring(1, ["part1"]))
+    records.save(2, ring(2, ["part1", "part2"]))
+    records.close()
+    path = tmp_path / "parts" / "part2.npz"
+    if harm == "delete":
+        path.unlink()
+    else:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data if harm == "flip" else data[: len(data) // 2])
+    with pytest.warns(UserWarning, match="checkpoint 2 .* cannot be read"):
+        updates, tree = DiskRecords(tmp_path).restore()
+    assert updates == 1 and list(tree["replay"]["frames"]) == ["part1"]
+
+
+def test_a_fork_has_its_own_parts(tmp_path):
+    source = DiskRecords(tmp_path / "source")
+    source.describe({}, {})
+    source.save(1, ring(1, ["part1"]))
+    source.close()
+    fork(tmp_path / "source", tmp_path / "fork")
+    shutil.rmtree(tmp_path / "source")
+    updates, tree = read_checkpoint(tmp_path / "fork")
+    assert updates == 1 and list(tree["replay"]["frames"]) == ["part1"]

@@ -82,7 +82,8 @@ class Prioritized:
         lanes, slots = np.divmod(places, self.replay.length)
         newest = self.replay.count - 1
         times = newest - (newest - slots) % self.replay.length
-        weights = 1 / np.sqrt(self.tree.get(places) + SMALLEST)
+        probs = self.tree.get(places) / self.tree.total
+        weights = 1 / np.sqrt(probs + SMALLEST)
         weights = (weights / weights.max()).astype(np.float32)
         return Drawn(lanes, times, weights)
 
