@@ -18,6 +18,7 @@ from plasticity_jax.learners.atari.environments import (
     Environments,
     Preprocessing,
 )
+from plasticity_jax.learners.atari.evaluation import play
 from plasticity_jax.networks import NatureCNN
 from plasticity_jax.types import Method, Part
 
@@ -184,6 +185,35 @@ def test_divergence_is_dated():
     assert learner.failed_at(state).tolist() == [2]  # the first update made NaNs
     row, _ = learner.metrics(state)
     assert np.isnan(row["train/loss"]).all()
+
+
+def test_evaluation_changes_nothing_and_counts_each_episode_once():
+    learner = build(eval_episodes=3)
+    state = learner.advance(learner.init(), 2)
+    before = flat(learner.export(state))
+    one, again = state.evaluate(3), state.evaluate(3)
+    np.testing.assert_array_equal(one.returns, again.returns)
+    assert one.steps.tolist() == [60] * 3 and len(one.frames) == 60
+    assert not np.array_equal(one.frames[-1], state.evaluate(3, 1).frames[-1])
+    assert_same(before, flat(learner.export(state)))
+    row, _ = learner.metrics(state)
+    assert row["eval/return"] == one.returns.mean() and row["eval/episode_steps"] == 60
+
+
+def test_an_evaluated_return_is_the_games():
+    """Three games by fixed actions, each until its own end."""
+    settings = Preprocessing(0.0, 0, "ignored")
+    actions = lambda frames, epsilon, number: np.array([number % 4] * 3)
+    played = play(actions, Environments("Pong", 3, 0, settings), epsilon=0.0)
+    games, number, paid = Environments("Pong", 1, 0, settings), 0, 0.0
+    games.reset()
+    while True:
+        step = games.step(np.array([number % 4]))
+        paid, number = paid + step.reward[0], number + 1
+        if step.last[0]:
+            break
+    assert played.returns.tolist() == [paid] * 3 and paid < -15
+    assert played.steps.tolist() == [number] * 3 and len(played.frames) == number
 
 
 # The games.

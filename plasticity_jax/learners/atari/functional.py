@@ -54,7 +54,12 @@ class Settings(NamedTuple):
     epsilon_train: float = 0.1  # after the decay
     epsilon_decay_period: int = 250_000  # agent steps from 1 to epsilon_train
     probe_pool: int = 256  # transitions in a snapshot
+    eval_episodes: int = 0  # played without learning at each row
+    eval_epsilon: float = 0.01  # DQN Zoo; Dopamine: .001
     log_update_norm: bool = False
+
+
+SMALLEST = {"max_noops": 0, "eval_episodes": 0}  # other counts: 1
 
 
 def make(network_fn, method, seed: int, settings: Settings) -> Learner:
@@ -74,10 +79,11 @@ def make(network_fn, method, seed: int, settings: Settings) -> Learner:
     """
     check(settings)
     checks.within(0, 2**31 - 1, seed=seed)
-    open_games = partial(
-        Environments, settings.game, settings.num_envs, seed, preprocessing(settings)
-    )
-    num_actions = open_games().num_actions
+
+    def open_games(num_envs, seed):
+        return Environments(settings.game, num_envs, seed, preprocessing(settings))
+
+    num_actions = open_games(1, seed).num_actions
     # Outside any loop XLA's own convolution is the fast one; probes are loops.
     parts, probed = (
         _parts(network_fn(num_actions, impl), method, settings, num_actions)
@@ -122,8 +128,8 @@ def check(settings: Settings) -> None:
     checks.one_of("loss", settings.loss, functions.LOSSES)
     checks.one_of("sampler", settings.sampler, SAMPLERS)
     check_preprocessing(preprocessing(settings))
-    training.check_counts(settings, max_noops=0)
-    names = ("discount", "epsilon_train")
+    training.check_counts(settings, **SMALLEST)
+    names = ("discount", "epsilon_train", "eval_epsilon")
     checks.within(0, 1, **{name: getattr(settings, name) for name in names})
     if settings.target_update_period % settings.update_period:
         raise ValueError(
@@ -162,7 +168,7 @@ def _parts(network, method, settings: Settings, num_actions: int):
     model = as_model(network, (*FRAME_SHAPE, STACK_SIZE))
     return training.make_parts(
         settings, model, method, num_actions, period=period(settings),
-        has_target=True, least={"max_noops": 0},
+        has_target=True, least=SMALLEST,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from plasticity_jax import trees
+from plasticity_jax.learners.atari import evaluation
 from plasticity_jax.learners.atari.environments import FRAME_SKIP
 from plasticity_jax.learners.atari.replay import FRAME_SHAPE, STACK_SIZE, FrameReplay
 from plasticity_jax.learners.atari.sampling import SAMPLERS, Uniform
@@ -51,8 +52,8 @@ class Session:
 
     def __init__(self, settings, agent, open_games, seed: int):
         self.settings, self._agent, self._seed = settings, agent, seed
-        self.games = open_games()
-        num_envs = settings.num_envs
+        num_envs, self._open_games = settings.num_envs, open_games
+        self.games = open_games(num_envs, seed)
         self.replay = FrameReplay(
             settings.replay_capacity - settings.replay_capacity % num_envs, num_envs,
             horizon=settings.update_horizon, discount=settings.discount,
@@ -126,7 +127,24 @@ class Session:
         row = dict(jax.device_get(row)) | self.episodes.close()
         row |= {"train/epsilon": self.epsilon(), "env_steps": self.env_steps}
         row["frames"] = FRAME_SKIP * self.env_steps
+        if self.settings.eval_episodes:
+            played = self.evaluate(self.settings.eval_episodes)
+            row["eval/return"] = played.returns.mean()
+            row["eval/episode_steps"] = played.steps.mean()
         return {name: np.asarray([value]) for name, value in row.items()}
+
+    def evaluate(self, num_episodes: int, chance: int = 0) -> evaluation.Episodes:
+        """Plays episodes without learning, in games of their own; other numbers for
+        `chance`, other episodes."""
+        seeds = np.random.SeedSequence((self._seed, 3, self.updates, chance))
+        seed = int(seeds.generate_state(1)[0] >> 1)
+        state = self.agent_state._replace(key=jax.random.key(seed))
+        return evaluation.play(
+            lambda *args: self._agent.act(state, *args),
+            self._open_games(num_episodes, seed),
+            epsilon=self.settings.eval_epsilon,
+            max_steps=self.settings.max_episode_steps,
+        )
 
     def snapshot(self):
         """Returns what probes read; the pool is drawn by (seed, update count)."""
