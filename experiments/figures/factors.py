@@ -13,7 +13,12 @@ TWINS = {"mnist": "mnist", "digits": "mnist", "cifar10": "cifar10"}
 TWINS |= {"cifar100": "cifar10", "textures": "cifar10"}
 SIDES = {"digits": 8, "textures": 32}  # pixels, of the data sets that can shrink
 USUAL_NORM = {"resnet18": "group", "vit": "layer"}
-HEADS = {"linear": "regression", "two_hot": "two-hot", "hl_gauss": "HL-Gauss"}
+HEADS = {
+    "linear": "regression",
+    "shared_bias": "regression",
+    "two_hot": "two-hot",
+    "hl_gauss": "HL-Gauss",
+}
 PERTURBERS = ("shrink perturb", "shrink perturb literal", "shrink perturb gaussian")
 # The paper's methods, in the order in which they are drawn.
 METHODS = (
