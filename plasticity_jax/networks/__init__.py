@@ -3,6 +3,7 @@
 from plasticity_jax.networks.blocks import ConvNetwork, Network, features_fn
 from plasticity_jax.networks.cnn import CNN
 from plasticity_jax.networks.heads import Head
+from plasticity_jax.networks.implicit_quantile import ImplicitQuantileCNN
 from plasticity_jax.networks.mlp import MLP
 from plasticity_jax.networks.model import as_model
 from plasticity_jax.networks.nature_cnn import NatureCNN
@@ -14,6 +15,7 @@ __all__ = [
     "MLP",
     "ConvNetwork",
     "Head",
+    "ImplicitQuantileCNN",
     "NatureCNN",
     "Network",
     "ResNet18",
