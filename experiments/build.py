@@ -20,17 +20,15 @@ from experiments.schema import (
 from plasticity_jax import checks, networks, optimizers
 from plasticity_jax.interventions import INTERVENTIONS, compose
 from plasticity_jax.learners import dqn, supervised, vectorize
-from plasticity_jax.learners.atari import dopamine_dqn, functional
+from plasticity_jax.learners.atari import dopamine, functional
 from plasticity_jax.tasks import datasets
 from plasticity_jax.types import Learner, Method, Probe
 
 SUPPLIED = ("direction", "counts")  # of an optimiser: by the program
 PURE_LEARNERS = {"supervised": supervised, "dqn": dqn}
-ON_HOST = ("atari", "dopamine")  # whose environment is on the host
+HOSTED_LEARNERS = {"atari": functional, "dopamine": dopamine}  # one seed a run
 LEARNERS = {
-    **{kind: module.Settings for kind, module in PURE_LEARNERS.items()},
-    "atari": functional.Settings,
-    "dopamine": dopamine_dqn.Settings,
+    kind: module.Settings for kind, module in (PURE_LEARNERS | HOSTED_LEARNERS).items()
 }
 NETWORKS = {
     "mlp": networks.MLP,
@@ -38,6 +36,7 @@ NETWORKS = {
     "resnet18": networks.ResNet18,
     "vit": networks.ViT,
     "nature_cnn": networks.NatureCNN,
+    "implicit_quantile": networks.ImplicitQuantileCNN,
 }
 KEYS = {
     "label": str,  # the run's name in reports
@@ -114,7 +113,7 @@ def probe(
 
 
 def _on_host(config: Mapping) -> bool:
-    return config["learner"].get("kind") in ON_HOST
+    return config["learner"].get("kind") in HOSTED_LEARNERS
 
 
 def _pure(config: Mapping) -> Learner:
@@ -194,30 +193,12 @@ def _hosted(config: Mapping) -> Learner:
     def network_fn(num_actions, conv_impl):
         return network(num_outputs=num_actions, conv_impl=conv_impl)
 
-    if config["learner"]["kind"] == "dopamine":
-        return _dopamine(config, network_fn, seeds[0])
+    module = HOSTED_LEARNERS[config["learner"]["kind"]]
     method_fn, hparams = _method(config, 1)
     method, settings = method_fn(_of_seed(hparams, 0)), _settings(config)
-    compose.warn_of_silence(
-        method, functional.period(settings), config["total_updates"]
-    )
+    compose.warn_of_silence(method, module.period(settings), config["total_updates"])
     with naming("config.learner"):
-        return functional.make(network_fn, method, seeds[0], settings)
-
-
-def _dopamine(config: Mapping, network_fn, seed: int) -> Learner:
-    if config.get("interventions"):
-        raise ValueError(
-            "config.interventions: expected none; Dopamine's agents take only what an "
-            "optimiser or a network can do. Use learner kinds "
-            f"{', '.join(PURE_LEARNERS)} or atari."
-        )
-    make_tx = choose(
-        "config.optimizer", config["optimizer"], optimizers.OPTIMIZERS, *SUPPLIED
-    )
-    tx, settings = make_tx(), _settings(config)
-    with naming("config.learner"):
-        return dopamine_dqn.make(network_fn, tx, seed, settings)
+        return module.make(network_fn, method, seeds[0], settings)
 
 
 def _settings(config: Mapping):

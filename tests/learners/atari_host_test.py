@@ -96,7 +96,7 @@ def test_ales_own_sticky_actions_cannot_be_resumed():
 
 
 def test_dopamine_still_drops_the_last_reward():
-    """When this fails, mend `fill_replay` and the deviations in `dopamine_dqn`."""
+    """When this fails, mend `fill_replay` and the deviations in `dopamine`."""
     modules, found = compat.load(), []
     accumulator = modules.accumulator.TransitionAccumulator(4, 1, 0.99)
     for time in range(7):

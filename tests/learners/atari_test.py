@@ -13,7 +13,7 @@ import pytest
 from flax import traverse_util
 
 from plasticity_jax import optimizers
-from plasticity_jax.learners.atari import compat, dopamine_dqn
+from plasticity_jax.learners.atari import compat, dopamine
 from plasticity_jax.networks import NatureCNN
 
 pytest.importorskip("dopamine", reason=f"needs the extra: {compat.INSTALL}")
@@ -39,7 +39,7 @@ def network_fn(num_actions, conv_impl):
 
 
 def build(tx, seed=0, **settings):
-    return dopamine_dqn.make(network_fn, tx, seed, dopamine_dqn.Settings(**settings))
+    return dopamine.make(network_fn, tx, seed, dopamine.Settings(**settings))
 
 
 @functools.cache

@@ -18,7 +18,10 @@ class Dopamine(NamedTuple):
 
     atari_lib: types.ModuleType
     dqn_agent: types.ModuleType
+    rainbow_agent: types.ModuleType
     full_rainbow_agent: types.ModuleType
+    quantile_agent: types.ModuleType
+    implicit_quantile_agent: types.ModuleType
     accumulator: types.ModuleType
     elements: types.ModuleType
     replay_buffer: types.ModuleType
@@ -54,7 +57,10 @@ def _import_all() -> Dopamine:
             name: importlib.import_module(f"dopamine.jax.{path}.{name}")
             for name, path in {
                 "dqn_agent": "agents.dqn",
+                "rainbow_agent": "agents.rainbow",
                 "full_rainbow_agent": "agents.full_rainbow",
+                "quantile_agent": "agents.quantile",
+                "implicit_quantile_agent": "agents.implicit_quantile",
                 "accumulator": "replay_memory",
                 "elements": "replay_memory",
                 "replay_buffer": "replay_memory",

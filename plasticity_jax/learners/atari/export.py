@@ -1,9 +1,10 @@
 """An Atari state as nested dicts of arrays, and back: nothing else, no pickle.
 
-Saved: parameters (online, target, theta_0), optimiser state, Dopamine's counters and
-action key, the replay with its sampler's generator, the frame stack, the console with
-ALE's generator and ours, the counts. That is every source of chance: Dopamine 4.1.2
-draws neither from Python's `random` nor from NumPy's global generator.
+Saved: parameters (online, target, theta_0), states of optimiser and interventions,
+Dopamine's counters and action key, the replay with its sampler's generator and sums,
+the frame stack, the console with ALE's generator and ours, the counts. That is every
+source of chance: Dopamine 4.1.2 draws neither from Python's `random` nor from NumPy's
+global generator.
 """
 
 import collections
@@ -21,6 +22,7 @@ TRAIN = (
     "target_network_params",
     "initial_params",
     "optimizer_state",
+    "intervention_states",
 )
 STACK_SHAPE, STACK_DTYPE = (84, 84, 4), b"|u1"
 
@@ -112,7 +114,6 @@ def _save_replay(replay) -> dict:
         ]
         for a in items
     ]
-    sampler = replay._sampling_distribution
     return {
         "add_count": np.asarray(replay.add_count),
         "stacks": np.frombuffer(b"".join(places), np.uint8),
@@ -122,8 +123,7 @@ def _save_replay(replay) -> dict:
         "reward": np.array([a.reward for a in items], np.float64),
         "is_terminal": np.array([a.is_terminal for a in items]),
         "episode_end": np.array([a.episode_end for a in items]),
-        "key_by_index": np.array(sampler._key_by_index),
-        "generator": save_generator(sampler._rng),
+        **_save_sampler(replay._sampling_distribution),
     }
 
 
@@ -151,10 +151,31 @@ def _load_replay(replay, saved: dict, dopamine) -> None:
         )
         for i in range(num_items)
     )
-    sampler = replay._sampling_distribution
+    _load_sampler(replay._sampling_distribution, saved)
+
+
+def _save_sampler(sampler) -> dict:
+    saved = {
+        "key_by_index": np.array(sampler._key_by_index),
+        "generator": save_generator(sampler._rng),
+    }
+    if hasattr(sampler, "_sum_tree"):
+        # All of its sums: made by adding differences, they differ from fresh ones in
+        # their last bits. Dopamine's own checkpoints leave out the largest priority.
+        tree = sampler._sum_tree
+        saved["priority_sums"] = tree._nodes.copy()
+        saved["largest_priority"] = np.asarray(tree.max_recorded_priority, np.float64)
+    return saved
+
+
+def _load_sampler(sampler, saved: dict) -> None:
     sampler._key_by_index = saved["key_by_index"].tolist()
     sampler._index_by_key = {key: i for i, key in enumerate(sampler._key_by_index)}
     load_generator(sampler._rng, saved["generator"])
+    if hasattr(sampler, "_sum_tree"):
+        tree = sampler._sum_tree
+        tree._nodes = np.array(saved["priority_sums"], np.float64)  # its own to write
+        tree.max_recorded_priority = float(saved["largest_priority"])
 
 
 def _compressed(data: np.ndarray) -> np.ndarray:
