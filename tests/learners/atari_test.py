@@ -1,104 +1,93 @@
-"""The Atari host: exact resume, Dopamine's own arithmetic, and refusals."""
+"""The Atari host: exact resume, rows, seeds, and refusals."""
 
 import functools
 import subprocess
 import sys
-import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import optax
 import pytest
-from flax import traverse_util
+from atari_scenes import (
+    SETTINGS,
+    TX,
+    assert_same,
+    build,
+    differs,
+    flat,
+    make,
+    network_fn,
+)
 
-from plasticity_jax import optimizers
+from plasticity_jax import interventions, optimizers
 from plasticity_jax.learners.atari import compat, dopamine
-from plasticity_jax.networks import NatureCNN
+from plasticity_jax.types import Method
 
 pytest.importorskip("dopamine", reason=f"needs the extra: {compat.INSTALL}")
 pytestmark = pytest.mark.dopamine
 
-AGENTS = ("dqn", "double_dqn")
-TX = optimizers.adam(1e-3)
-POOL = 32
-SETTINGS = {
-    "game": "Pong",
-    "replay_capacity": 120,  # wraps within the runs below
-    "min_replay_history": 80,
-    "target_update_period": 20,
-    "epsilon_decay_period": 100,
-    "max_episode_steps": 60,  # episodes end within the runs below
-    "max_noops": 5,
-    "probe_pool": POOL,
-}
+CASES = ("double_dqn", "full_rainbow")
+EVENTS = dict(replacement_rate=0.1, maturity=2)
 
 
-def network_fn(num_actions, conv_impl):
-    return NatureCNN(num_actions, width=0.25, conv_impl=conv_impl)
-
-
-def build(tx, seed=0, **settings):
-    return dopamine.make(network_fn, tx, seed, dopamine.Settings(**settings))
-
-
-@functools.cache
-def make(agent="dqn", seed=0):
-    return build(TX, seed, agent=agent, **SETTINGS)
-
-
-def flat(tree):
-    tree = jax.tree.map(np.array, tree)
-    return traverse_util.flatten_dict(tree, sep="/")
-
-
-def assert_same(a, b):
-    a, b = flat(a), flat(b)
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].dtype == b[name].dtype, name
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-
-
-def differs(a, b):
-    a, b = flat(a), flat(b)
-    return [name for name in a if not np.array_equal(a[name], b[name])]
+def learner_of(case):
+    """Double DQN plain; full Rainbow with all that an agent can have to keep."""
+    if case == "double_dqn":
+        return make(case)
+    optimizer = functools.partial(optimizers.adam, 1e-3)
+    method = Method(
+        optimizer,
+        (
+            interventions.l2_init(0.1),
+            interventions.noise(0.1),
+            interventions.continual_backprop(**EVENTS),
+            interventions.reset_last_layer(every_updates=0),
+        ),
+    )
+    return build(method, agent=case, network={"norm": "layer"})
 
 
 CONTINUE = """
 import sys
+sys.path.insert(0, "tests/learners")
 import numpy as np
 from flax import traverse_util
-from tests.learners.atari_test import flat, make
+from atari_scenes import flat
+from atari_test import learner_of
 
-saved, target, agent = sys.argv[1:]
-with np.load(saved) as file:
-    tree = traverse_util.unflatten_dict(dict(file), sep="/")
-learner = make(agent)
-state = learner.advance(learner.restore(tree), 40)
-row, state = learner.metrics(state)
-np.savez(target, **flat({"row": row, "state": learner.export(state)}))
+folder, *cases = sys.argv[1:]
+for case in cases:
+    with np.load(f"{folder}/{case}.npz") as file:
+        tree = traverse_util.unflatten_dict(dict(file), sep="/")
+    learner = learner_of(case)
+    state = learner.advance(learner.restore(tree), 12)
+    row, state = learner.metrics(state)
+    np.savez(f"{folder}/{case}_on.npz", **flat({"row": row, **learner.export(state)}))
 """
 
 
 def test_resumes_exactly_in_a_new_process(tmp_path):
-    learner = make("double_dqn")
-    state = learner.advance(learner.init(), 40)
-    np.savez(tmp_path / "saved.npz", **flat(learner.export(state)))
-    state = learner.advance(state, 40)
-    row, state = learner.metrics(state)  # its window spans the cut
-    names = [str(tmp_path / name) for name in ("saved.npz", "continued.npz")]
-    command = [sys.executable, "-c", CONTINUE, *names, "double_dqn"]
+    ended = {}
+    for case in CASES:
+        learner = learner_of(case)
+        state = learner.advance(learner.init(), 13)
+        np.savez(tmp_path / f"{case}.npz", **flat(learner.export(state)))
+        state = learner.advance(state, 12)
+        row, state = learner.metrics(state)  # its window spans the cut
+        assert learner.updates(state) == 25
+        ended[case] = flat({"row": row, **learner.export(state)})
+    command = [sys.executable, "-c", CONTINUE, str(tmp_path), *CASES]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
-    with np.load(names[1]) as file:
-        continued = traverse_util.unflatten_dict(dict(file), sep="/")
-    row = traverse_util.unflatten_dict(row, sep="/")
-    assert_same({"row": row, "state": learner.export(state)}, continued)
-    assert learner.updates(state) == 80
+    for case in CASES:
+        with np.load(tmp_path / f"{case}_on.npz") as file:
+            assert_same(ended[case], dict(file))
+    kept = [name for name in ended["full_rainbow"] if "intervention_states" in name]
+    assert any("utility" in name for name in kept)
+    assert ended["full_rainbow"]["replay/largest_priority"] > 1
 
 
 def test_resumes_exactly_with_lives_and_long_returns():
-    settings = SETTINGS | {"game": "Breakout", "max_episode_steps": 1_000}
+    settings = {"game": "Breakout", "max_episode_steps": 1_000}
     settings |= {"terminal_on_life_loss": True, "update_horizon": 3}
     learner = build(TX, **settings)
     state = learner.advance(learner.init(), 40)
@@ -132,72 +121,9 @@ def test_the_seed_decides_everything():
     assert differs(*generators)
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_trains_as_dopamine_does(agent):
-    """Dopamine's own `_train_step` and `_store_transition` give the same parameters."""
-    learner, modules = make(agent), compat.load()
-    ours, theirs = learner.init(), learner.init()
-    base = {
-        "dqn": modules.dqn_agent.JaxDQNAgent,
-        "double_dqn": modules.full_rainbow_agent.JaxFullRainbowAgent,
-    }[agent]
-    for name in ("_train_step", "_store_transition"):
-        setattr(theirs.agent, name, types.MethodType(getattr(base, name), theirs.agent))
-    for _ in range(60):
-        ours.play_step()
-        theirs.play_step()
-    assert learner.updates(ours) >= 10
-    a, b = learner.export(ours), learner.export(theirs)
-    assert_same(a["train"], b["train"])
-    assert_same(a["replay"], b["replay"])
-    assert_same(a["agent"], b["agent"])
-
-
-@pytest.mark.parametrize("agent", AGENTS)
-def test_probed_loss_is_the_trained_loss(agent):
-    learner, modules = make(agent), compat.load()
-    state = learner.advance(learner.init(), 12)
-    snapshot = learner.snapshot(state)
-    assert snapshot["batch"].s_tm1.shape == (1, POOL, 84, 84, 4)
-    assert snapshot["batch"].s_tm1.dtype == np.uint8
-
-    def measure(view):
-        row = jax.tree.map(lambda x: x[3:4], view.batch)
-        return {
-            "all": view.loss_fn(view.params, view.batch, None),
-            "row": view.loss_fn(view.params, row, None),
-            "q": view.apply_fn(view.params, view.inputs),
-            "features": view.features_fn(view.params, view.inputs),
-            "fresh": view.init_fn(jax.random.key(3)),
-        }
-
-    found = learner.measure(measure)(snapshot)
-    found = jax.tree.map(lambda x: x[0], found)
-    assert found["all"].shape == (POOL,)
-    np.testing.assert_allclose(found["row"], found["all"][3:4], rtol=1e-4, atol=1e-7)
-    assert [*found["features"]][-1] == "hidden_3"
-    shapes = [
-        jax.tree.map(np.shape, x) for x in (found["fresh"], state.agent.online_params)
-    ]
-    assert shapes[0] == shapes[1]
-
-    hosted, batch = state.agent, jax.tree.map(lambda x: x[0], snapshot["batch"])
-    gamma = hosted.cumulative_gamma
-    common = [hosted.network_def, hosted.online_params, hosted.target_network_params]
-    common += [hosted.optimizer, hosted.optimizer_state]
-    common += [batch.s_tm1, batch.a_tm1, batch.s_t, batch.r_t, batch.discount_t == 0]
-    if agent == "dqn":
-        loss = modules.dqn_agent.train(*common, gamma, "huber")[2]
-    else:
-        weights, support = np.ones(POOL, np.float32), hosted._support
-        args = (weights, support, gamma, True, False, False, hosted._rng)
-        loss = modules.full_rainbow_agent.train(*common, *args)[3]
-    np.testing.assert_allclose(found["all"].mean(), loss, rtol=1e-5)
-
-
 def test_rows_cover_the_window_and_divergence_is_dated():
     tx = optax.scale(np.nan)
-    learner = build(tx, **SETTINGS)
+    learner = build(tx)
     state = learner.init()
     row, state = learner.metrics(learner.advance(state, 1))
     assert np.isfinite(row["train/loss"]).tolist() == [True]
@@ -217,7 +143,10 @@ def test_rows_cover_the_window_and_divergence_is_dated():
     ("settings", "message"),
     [
         ({"game": "Seaqest"}, r"got 'Seaqest'. Nearest: seaquest"),
-        ({"agent": "rainbow"}, "agent: expected one of dqn, double_dqn; got 'rainbow'"),
+        ({"agent": "rainbows"}, "agent: expected one of dqn, .* mean 'rainbow'"),
+        ({"sampler": "prioritised"}, "sampler: expected .* Did you mean 'prioritized'"),
+        ({"sampler": "prioritized"}, "sampler: expected uniform for dqn"),
+        ({"double_q": True}, "double_q: expected False but for implicit_quantile"),
         ({"replay_capacity": 100}, "replay_capacity: expected 261 or more .* got 100"),
         ({"min_replay_history": 9}, "min_replay_history: expected 261 or more"),
         ({"replay_capacity": 10**12}, r"take about 7056000.0 GB, .* GB are available"),
@@ -227,12 +156,12 @@ def test_rows_cover_the_window_and_divergence_is_dated():
 )
 def test_refuses_before_it_starts(settings, message):
     with pytest.raises(ValueError, match=message):
-        build(TX, **settings)
+        dopamine.make(network_fn(), TX, 0, dopamine.Settings(**settings))
 
 
 def test_restore_refuses_another_optimiser():
     state = make().init()
-    other = build(optimizers.sgd(momentum=0.9), **SETTINGS)
+    other = build(optimizers.sgd(momentum=0.9))
     with pytest.raises(
         ValueError, match="saved state is of another network, optimiser"
     ):
