@@ -3,8 +3,10 @@
 Claims: C12, C13 of arXiv 2303.01486 need 57 games and 200M frames; this is the road
 there, not the proof.
 Command: python -m experiments.train --config=configs/atari/dopamine.py --workdir=DIR
-Variants, comma separated: double (double DQN, the paper's agent and environment),
-layer_norm, quick. Another game: --config.learner.game=Seaquest
+Variants, comma separated, one agent first: double (double DQN, the paper's agent and
+environment), rainbow, full_rainbow, quantile (QR-DQN), implicit_quantile (IQN); then
+layer_norm, quick, or the name of an intervention that acts on gradients or as an event.
+Another game: --config.learner.game=Seaquest
 Needs the extra: pip install 'plasticity-jax[dopamine]'.
 
 An update is four agent steps and a gradient step; 1,000,000 updates are 16M frames.
@@ -79,6 +81,56 @@ def _double(config):
     config.label = "double DQN"
 
 
+def _distributional(config, label, *, sampler, optimizer, **network):
+    """Dopamine's settings for its distributional agents; its replay holds 1,000,000."""
+    config.learner.update(
+        sampler=sampler,
+        update_horizon=3,
+        target_update_period=8_000,
+        epsilon_train=0.01,
+    )
+    config.network.update(padding="SAME", **network)
+    config.optimizer = dict(kind="adam", **optimizer)
+    config.label = label
+
+
+RAINBOW_ADAM = dict(learning_rate=6.25e-5, eps=1.5e-4)
+QUANTILE_ADAM = dict(learning_rate=5e-5, eps=3.125e-4)
+
+
+def _rainbow(config):
+    """Dopamine's compact Rainbow: C51, three-step returns, prioritised replay."""
+    _distributional(
+        config, "Rainbow", sampler="prioritized", optimizer=RAINBOW_ADAM,
+        head="c51", support=(-10.0, 10.0), num_atoms=51,
+    )  # fmt: skip
+    config.learner.agent = "rainbow"
+
+
+def _full_rainbow(config):
+    """With double Q-learning, two streams, and noise in place of epsilon, too."""
+    _rainbow(config)
+    config.network.update(noisy=True, dueling=True)
+    config.learner.agent = "full_rainbow"
+    config.label = "full Rainbow"
+
+
+def _quantile(config):
+    _distributional(
+        config, "QR-DQN", sampler="prioritized", optimizer=QUANTILE_ADAM,
+        head="quantile", num_atoms=200,
+    )  # fmt: skip
+    config.learner.agent = "quantile"
+
+
+def _implicit_quantile(config):
+    _distributional(
+        config, "IQN", sampler="uniform", optimizer=QUANTILE_ADAM,
+        kind="implicit_quantile", head="quantile", num_atoms=64,
+    )  # fmt: skip
+    config.learner.agent = "implicit_quantile"
+
+
 def _layer_norm(config):
     config.network.norm = "layer"
     config.label += ", layer norm"
@@ -104,4 +156,12 @@ def _quick(config):
     config.probes.gradients.update(num_examples=12, num_clusters=4)
 
 
-VARIANTS = {"double": _double, "layer_norm": _layer_norm, "quick": _quick}
+VARIANTS = {
+    "double": _double,
+    "rainbow": _rainbow,
+    "full_rainbow": _full_rainbow,
+    "quantile": _quantile,
+    "implicit_quantile": _implicit_quantile,
+    "layer_norm": _layer_norm,
+    "quick": _quick,
+}

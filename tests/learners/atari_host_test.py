@@ -127,3 +127,28 @@ def test_mend_is_still_needed(module, error):
         [sys.executable, "-c", f"import {module}"], capture_output=True, text=True
     )
     assert done.returncode != 0 and error in done.stderr
+
+
+def test_dopamine_still_forgets_the_replay_scheme():
+    """When this fails, mend what `agents` says of prioritised replay."""
+    modules = compat.load()
+    samplers, buffer = modules.samplers, modules.replay_buffer
+    make = functools.partial(samplers.PrioritizedSamplingDistribution, max_capacity=9)
+
+    class Agent(modules.rainbow_agent.JaxRainbowAgent):
+        def _build_replay_buffer(self):
+            return buffer.ReplayBuffer(None, make(0), batch_size=2, max_capacity=9)
+
+        def _build_networks_and_optimizer(self):
+            pass
+
+    assert Agent(3, replay_scheme="prioritized", seed=0)._replay_scheme == "uniform"
+
+
+def test_dopamines_full_sum_tree_still_lacks_a_leaf():
+    """When this fails, `agents` need not ask for one more."""
+    sampler = compat.load().samplers.PrioritizedSamplingDistribution(0, max_capacity=4)
+    for key in range(4):
+        sampler.add(key, priority=1.0)
+    with pytest.raises(IndexError):
+        sampler.add(4, priority=1.0)  # the replay adds before it removes
