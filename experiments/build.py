@@ -113,7 +113,7 @@ def probe(
 
 
 def _on_host(config: Mapping) -> bool:
-    return config["learner"].get("kind") in HOSTED_LEARNERS
+    return config["learner"].get("kind") in points.ON_HOST
 
 
 def _pure(config: Mapping) -> Learner:

@@ -22,11 +22,14 @@ from plasticity_jax.optimizers import OPTIMIZERS
 from plasticity_jax.tasks import block_mdp
 
 VARYING = {"dqn": (dqn.Settings, dqn.VARYING)}  # by learner.kind
+ON_HOST = ("atari", "dopamine")  # kinds with one member a program
 
 
 def kind_of(config: Mapping, path: str):
     """Returns the type of a setting that may differ between points, or None."""
     *section, name = path.split(".")
+    if config.get("learner", {}).get("kind") in ON_HOST:
+        return None
     if section == ["learner"]:
         settings, varying = VARYING.get(config["learner"].get("kind"), (None, ()))
         return typing.get_type_hints(settings)[name] if name in varying else None

@@ -3,6 +3,7 @@
 import pytest
 
 from configs.atari import dopamine
+from experiments import points
 from experiments.build import build
 from plasticity_jax.learners.atari import compat
 from plasticity_jax.learners.atari.dopamine_settings import AGENTS
@@ -47,3 +48,11 @@ def test_variants_are_dopamines_published_settings():
 def test_interventions_without_a_place_are_refused(names, message):
     with pytest.raises(ValueError, match=message):
         build(dopamine.get_config(names).to_dict())
+
+
+def test_points_would_be_ignored_and_are_refused():
+    config = dopamine.get_config("quick").to_dict()
+    assert not points.can_vary(config, "optimizer.learning_rate")
+    rates = [{"optimizer.learning_rate": rate} for rate in (1e-3, 1e-4)]
+    with pytest.raises(ValueError, match="Launch one run for each value instead"):
+        build(config | {"points": rates})
