@@ -70,6 +70,19 @@ def test_the_key_of_an_update_is_a_function_of_its_number():
         np.testing.assert_array_equal(steps["w"], jax.random.normal(own, (3,)))
 
 
+def test_decoupled_decay_acts_in_dopamines_chain():
+    rate, strength = 0.05, 0.3
+    sgd = functools.partial(optimizers.sgd, rate)
+    learner = on(interventions.weight_decay(strength), optimizer=sgd)
+    plain = on(optimizer=sgd)
+    state, other = learner.advance(learner.init(), 1), plain.advance(plain.init(), 1)
+    start = flat(state.agent.initial_params)
+    for name, value in flat(other.agent.online_params).items():
+        want = value - rate * strength * start[name]
+        got = flat(state.agent.online_params)[name]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
+
+
 def test_events_of_period_0_meet_the_copies_to_the_target():
     learner, fired = on(interventions.reset_last_layer(every_updates=0)), []
     for update, (before, agent) in enumerate(by_update(learner, 2 * PERIOD + 1)):

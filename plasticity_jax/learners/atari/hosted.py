@@ -84,7 +84,9 @@ def host(network, input_shape, method: Method, seed: int, settings) -> Hosted:
     setup = compose.setup(model, method, period=every, has_target=True)
     key = jax.random.key(seed)
     compose.check(setup, method, jax.eval_shape(lambda: _fresh(setup, key)))
-    needs_more = any(i.gradient for i in method.interventions)
+    # What probes' optimisers have too is handed no more than they are.
+    gradients = [i.gradient for i in method.interventions if i.gradient]
+    needs_more = not all(gradient.in_probes for gradient in gradients)
     fire = jax.jit(lambda *args: _fire(setup, method, key, *args))
     events = [i.event for i in method.interventions if i.event]
 
