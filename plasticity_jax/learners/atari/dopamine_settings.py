@@ -1,6 +1,5 @@
 """What a Dopamine agent can be set to, and what is refused; needs no Dopamine."""
 
-import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from plasticity_jax import checks
 from plasticity_jax.learners.atari.agents import STACK_SIZE
 from plasticity_jax.learners.atari.emulator import game_id
+from plasticity_jax.learners.atari.memory import available_memory
 from plasticity_jax.networks import ImplicitQuantileCNN
 from plasticity_jax.networks.blocks import FEATURES
 from plasticity_jax.networks.heads import LINEAR
@@ -143,7 +143,7 @@ def _check_replay(settings: Settings) -> None:
                 f"got {getattr(settings, name)}."
             )
     # What the frames take uncompressed, each once; Dopamine compresses stacks.
-    capacity, available = settings.replay_capacity, _available_memory()
+    capacity, available = settings.replay_capacity, available_memory()
     frame = INPUT_SHAPE[0] * INPUT_SHAPE[1]
     if capacity * frame > available:
         raise ValueError(
@@ -151,13 +151,3 @@ def _check_replay(settings: Settings) -> None:
             f"{capacity * frame / 1e9:.1f} GB, {available / 1e9:.1f} GB are available; "
             f"lower it to {int(available / frame)} or less."
         )
-
-
-def _available_memory() -> float:
-    """Bytes that this machine can still give out; infinite where it does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            fields = dict(line.split(":") for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return math.inf
