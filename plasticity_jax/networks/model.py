@@ -10,7 +10,9 @@ from plasticity_jax.networks.blocks import FEATURES, by_depth
 from plasticity_jax.types import Forward, Model
 
 
-def as_model(network: nn.Module, input_shape: tuple[int, ...]) -> Model:
+def as_model(
+    network: nn.Module, input_shape: tuple[int, ...], *, noisy: bool = False
+) -> Model:
     """Returns the network's functions.
 
     A pass with a key is a training pass: dropout draws from the key, batch norm uses
@@ -21,10 +23,16 @@ def as_model(network: nn.Module, input_shape: tuple[int, ...]) -> Model:
     Args:
       network: one of `networks`.
       input_shape: of one observation, without the batch axis.
+      noisy: whether a noisy network, which is its mean here, is welcome.
 
     Raises:
-      ValueError: inputs of this shape do not fit the network.
+      ValueError: inputs of this shape do not fit the network; noise that nobody draws.
     """
+    if getattr(network, "noisy", False) and not noisy:
+        raise ValueError(
+            "network.noisy: expected false, for this learner draws no noise and the "
+            "network would be its mean; got true. Dopamine's full_rainbow draws it."
+        )
     example = jnp.zeros((1, *input_shape))
 
     def init(key):

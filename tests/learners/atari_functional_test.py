@@ -282,6 +282,14 @@ def test_refuses_before_it_starts(settings, message):
         build(**settings)
 
 
+def test_noise_that_nobody_draws_is_refused():
+    def network_fn(num_actions, conv_impl):
+        return NatureCNN(num_actions, width=0.125, noisy=True, conv_impl=conv_impl)
+
+    with pytest.raises(ValueError, match=r"network\.noisy: expected false"):
+        functional.make(network_fn, Method(ADAM), 0, functional.Settings(**SETTINGS))
+
+
 def test_restore_refuses_another_optimiser():
     saved = double().export(double().init())
     other = build(Method(functools.partial(optimizers.sgd, momentum=0.9)))

@@ -80,7 +80,7 @@ def host(network, input_shape, method: Method, seed: int, settings) -> Hosted:
     Raises:
       ValueError: what the interventions' own checks refuse.
     """
-    model, every = as_model(network, input_shape), period(settings)
+    model, every = as_model(network, input_shape, noisy=True), period(settings)
     setup = compose.setup(model, method, period=every, has_target=True)
     key = jax.random.key(seed)
     compose.check(setup, method, jax.eval_shape(lambda: _fresh(setup, key)))
