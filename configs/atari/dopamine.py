@@ -136,26 +136,6 @@ def _layer_norm(config):
     config.label += ", layer norm"
 
 
-def _quick(config):
-    """Seconds: every joint, no science."""
-    config.network.width = 0.125
-    config.learner.update(
-        replay_capacity=200,
-        min_replay_history=80,
-        batch_size=8,
-        target_update_period=40,
-        epsilon_decay_period=200,
-        max_episode_steps=100,
-        probe_pool=16,
-    )
-    config.total_updates, config.log_every, config.save_every = 60, 20, 20
-    for probe in config.probes.values():
-        probe.every = 30
-    config.probes.plasticity.update(num_inputs=16, num_steps=4, batch_size=8)
-    config.probes.hessian.update(num_examples=8, num_steps=4)
-    config.probes.gradients.update(num_examples=12, num_clusters=4)
-
-
 VARIANTS = {
     "double": _double,
     "rainbow": _rainbow,
@@ -163,5 +143,5 @@ VARIANTS = {
     "quantile": _quantile,
     "implicit_quantile": _implicit_quantile,
     "layer_norm": _layer_norm,
-    "quick": _quick,
+    "quick": variants.shrink_atari,
 }

@@ -152,26 +152,6 @@ def _cpu(config):
     variants.rename(config, "small")
 
 
-def _quick(config):
-    """Seconds: every joint, no science."""
-    config.network.width = 0.125
-    config.learner.update(
-        replay_capacity=200,
-        min_replay_history=80,
-        batch_size=8,
-        target_update_period=40,
-        epsilon_decay_period=200,
-        max_episode_steps=100,
-        probe_pool=16,
-    )
-    config.total_updates, config.log_every, config.save_every = 60, 20, 20
-    for probe in config.probes.values():
-        probe.every = 30
-    config.probes.plasticity.update(num_inputs=16, num_steps=4, batch_size=8)
-    config.probes.hessian.update(num_examples=8, num_steps=4)
-    config.probes.gradients.update(num_examples=12, num_clusters=4)
-
-
 VARIANTS = {
     "layer_norm": _layer_norm,
     "dqn": _dqn,
@@ -181,5 +161,5 @@ VARIANTS = {
     "machado2018": _machado2018,
     "fast": _fast,
     "cpu": _cpu,
-    "quick": _quick,
+    "quick": variants.shrink_atari,
 }
