@@ -17,7 +17,9 @@ from matplotlib.lines import Line2D
 from experiments.figures import factors, lines
 from experiments.figures.paper import PaperFigure, main
 from experiments.figures.style import COLOURS, MARKERS, WIDTH
+from experiments.json_files import read_json
 from experiments.runs import Run
+from experiments.sweeps import folder
 from plasticity_jax.statistics import mean_interval
 
 LOSS = "probe/final_loss"
@@ -51,7 +53,11 @@ def column_of(run: Run) -> str:
 
 
 def seconds(run: Run) -> float:
-    """Returns seconds an update of one network, without compilation; NaN if unknown."""
+    """Returns seconds an update of one network, without compilation; NaN if unknown.
+    Those measured apart, by `experiments.costs`, where there are any."""
+    apart = run.workdir.parent / folder.COSTS
+    if apart.is_file() and run.workdir.name in (found := read_json(apart, dict)):
+        return found[run.workdir.name]
     rows = [
         row
         for row in run.timings
@@ -140,8 +146,8 @@ FIGURE = PaperFigure(
         "A row a method, the best final probe loss (mean over the environments) on top;"
         " bars are 95 % bootstrap intervals over seeds. Bold: plain networks; dotted"
         " lines go through the tuned one, where there is none through the plain one."
-        " Cost is measured seconds an update without probes and compilation, over the"
-        f" plain network's in the same environment. {factors.HOLLOW}"
+        " Cost is CPU seconds an update without probes and compilation, over the"
+        f" plain network's. {factors.HOLLOW}"
         " They had little to lose, and have no rho."
     ),
     alt="Four columns of dots, a row a method: probe loss, rho, accuracy, cost.",

@@ -13,8 +13,6 @@ from experiments.findings.data import FIGURES, RESULTS
 from experiments.findings.files import shrink, without_places, write_rows
 from experiments.runs import Run, find_runs
 from experiments.sweeps import folder as sweeps
-from experiments.sweeps.grids import Point
-from experiments.sweeps.groups import Group, join
 from experiments.tidy import PROVENANCE, write_tidy
 from plasticity_jax.records.files import read_json, write_json
 
@@ -79,7 +77,9 @@ def read(folder: Path) -> tuple[list[Run], list[str]]:
     finished = [run for run, has in zip(runs, ended, strict=True) if has]
     others = [run.label for run, has in zip(runs, ended, strict=True) if not has]
     there = {run.workdir.name for run in runs}
-    return finished, others + [g.slug for g in _groups(folder) if g.slug not in there]
+    return finished, others + [
+        g.slug for g in sweeps.groups(folder) if g.slug not in there
+    ]
 
 
 def _rows(study: studies.Study, folder: Path, runs: Sequence[Run]) -> list[dict]:
@@ -126,18 +126,10 @@ def _factors(folder: Path, runs: Sequence[Run]) -> list[dict]:
     """Returns the sweep's factors of each run; none of runs that no sweep made."""
     factors_of = {
         (group.slug, place): point.factors
-        for group in _groups(folder)
+        for group in sweeps.groups(folder)
         for place, point in enumerate(group.points)
     }
     return [factors_of.get((run.workdir.name, run.point or 0), {}) for run in runs]
-
-
-def _groups(folder: Path) -> list[Group]:
-    """Returns the groups of a sweep; none of a folder of other runs."""
-    if not (folder / sweeps.DESCRIPTION).is_file():
-        return []
-    there = read_json(folder / sweeps.DESCRIPTION, dict)
-    return join([Point(**point) for point in there["points"]], there["groups"])
 
 
 def _origin(study: studies.Study, folder: Path, runs: Sequence[Run]) -> dict:

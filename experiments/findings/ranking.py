@@ -101,8 +101,8 @@ def _ranking(setting: str, rows: Sequence[Row], diverged: Sequence[Row]) -> Tabl
         f" run of it ends below a run of *{baseline}*, both with 95 % stratified"
         " bootstrap intervals. Probe loss: from the network's start → from its end; rho"
         " is left out where the start did not solve the probe (above .2 b). Cost:"
-        " measured seconds an update over the plain network's. Diverged: seeds left out"
-        " of the means."
+        " CPU seconds an update over the plain network's, without probes. Diverged:"
+        " seeds left out of the means."
     )
     lines = [cells for _, cells in sorted(scored)]
     lines += [

@@ -4,6 +4,7 @@ sweep.json       command, points (factors and config of each), groups
 <group>/         a run's workdir
 launches/        each group's config and what its process printed
 runs.csv         one row a point and seed
+costs.json       seconds an update by group, where they were measured apart
 """
 
 import contextlib
@@ -16,12 +17,14 @@ from pathlib import Path
 
 from experiments.runs import is_run, load_runs
 from experiments.sweeps.grids import Point, exact, leaves
+from experiments.sweeps.groups import Group, join
 from experiments.sweeps.jobs import LAUNCHES, Job
 from experiments.tidy import write_tidy
 from plasticity_jax.records.files import read_json, write_json
 
 DESCRIPTION = "sweep.json"
 TABLE = "runs.csv"
+COSTS = "costs.json"  # of `experiments.costs`: {group: seconds an update}
 _PATIENCE_SECONDS = 300.0  # for processes of a killed launch, which save and end
 
 
@@ -62,6 +65,14 @@ def _difference(there: list[dict], points: Sequence[Point]) -> str:
                         f"{now.get(path)!r} asked for"
                     )
     return ""
+
+
+def groups(out: Path) -> list[Group]:
+    """Returns the groups of the sweep in a folder; none of a folder of other runs."""
+    if not (out / DESCRIPTION).is_file():
+        return []
+    there = read_json(out / DESCRIPTION, dict)
+    return join([Point(**point) for point in there["points"]], there["groups"])
 
 
 def describe(
