@@ -64,8 +64,8 @@ def named(name: str) -> Study:
     """
     there = {study.name: study for study in STUDIES}
     for trial, claim in trials().items():
-        study = rule_of(trial)["study"]
-        there[study] = Study(study, there[rule_of(claim)["study"]].config)
+        study, base = rule_of(trial)["study"], there[rule_of(claim)["study"]]
+        there.setdefault(study, Study(study, base.config))
     checks.one_of("study (the folder's name)", name, there)
     return there[name]
 

@@ -13,7 +13,14 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from experiments.findings import correlations, prose, ranking, sensitivity, verdicts
+from experiments.findings import (
+    correlations,
+    prose,
+    ranking,
+    sensitivity,
+    studies,
+    verdicts,
+)
 from experiments.findings.collect import collect
 from experiments.findings.collect import read as read_sweep
 from experiments.findings.data import FIGURES, RESULTS, Kept, read
@@ -221,6 +228,12 @@ def test_a_verdict_shows_what_decided():
     line = verdicts.in_numbers([row]).splitlines()[-1]
     assert "perturbed accuracy, reset 0.500 [0.450, 0.600]<br>" in line
     assert "any: lo ≥ 0.400 ✓<br>any: lo ≥ 0.400 ✗ | 2 seeds | 0.13 |" in line
+
+
+def test_a_trial_is_a_study_of_its_own_or_part_of_one():
+    assert studies.named("interventions") in studies.STUDIES
+    longer = studies.named("correlations_longer")
+    assert longer.config == studies.named("correlations").config and not longer.figures
 
 
 def test_what_else_was_tried_stands_apart():
