@@ -4,7 +4,7 @@ Figures 12, 13, 15 and 16 of arXiv 2303.01486. Claims: C10 (methods that perturb
 weights keep the policy near chance in `hard`), C11 (layer norm and two-hot give
 steadier TD losses, not always better policies).
 Command: python -m experiments.sweep --config=configs/block_mdp/policies.py:cpu \\
-    --out=runs/policies --seeds=200:205
+    --out=runs/policies --seeds=100:105
 Variants: cpu, quick; those of experiments/presets.py.
 
 The paper's axes reach 200 target updates of 1,000. At `cpu` 100, as `hard` needs them,
