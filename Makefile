@@ -33,7 +33,7 @@ bench: setup  ## timings beside their peers, one ratio a line; BENCH=--quick: in
 	@.ci/bench-setup || true
 	@failed=0; \
 	for table in loop_overhead "interventions $(BENCH)" "probes $(BENCH)" \
-	    "sweep $(BENCH)"; do \
+	    "sweep $(BENCH)" "atari $(BENCH)"; do \
 	  $(PY) -m benchmarks.$$table || failed=1; \
 	done; exit $$failed
 
