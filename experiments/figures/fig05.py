@@ -22,6 +22,7 @@ ROWS = {
     "probe/plasticity_loss": "plasticity loss\n(log beyond ±0.01)",
     "probe/rho": "share of what could be\nlost that is lost (rho)",
 }
+CEILINGS = {"probe/plasticity_loss": 1.0, "probe/rho": 1.25}  # twice b; all, and more
 LINEAR = 0.01  # loss below which the axis is linear, as it may be 0 or less
 
 
@@ -47,6 +48,8 @@ def draw(runs: Sequence[Run]) -> Figure:
             axes.axhline(0, color="#666666", linewidth=0.8)
         top.set_title(title)
         top.set_yscale("symlog", linthresh=LINEAR)
+        for axes, ceiling in zip((top, bottom), CEILINGS.values(), strict=True):
+            axes.set_ylim(top=1.02 * ceiling)
         is_mlp = factors.architecture(here[0]) == "MLP"
         _name_widths(bottom, here, "units a layer" if is_mlp else "channels, first")
     for axes, label in zip(panels[:, 0], ROWS.values(), strict=True):
@@ -66,7 +69,8 @@ def _draw_line(axes: Axes, runs: Sequence[Run], metric: str, style: dict) -> Non
     runs = sorted(runs, key=factors.width)
     means = [mean_interval(factors.last(run, metric)) for run in runs]
     if means:
-        mean, low, high = np.array(means).T
+        # Diverged values, drawn at the upper edge, would hide all others.
+        mean, low, high = np.minimum(np.array(means).T, CEILINGS[metric])
         widths = [factors.width(run) for run in runs]
         axes.plot(widths, mean, **style)
         axes.fill_between(widths, low, high, color=style["color"], alpha=0.18)
@@ -85,7 +89,8 @@ FIGURE = PaperFigure(
     caption=(
         "Above, the rise in final probe loss from the first to the last iteration;"
         " below, the same as a share of all there was to lose, so that networks that"
-        f" start nearer their ceiling compare. {MEAN}"
+        " start nearer their ceiling compare. What lies at the upper edge is beyond it:"
+        f" its values diverged. {MEAN}"
     ),
     alt="Plasticity loss and its share against width, a line a target period.",
     config="configs/block_mdp/width.py",
