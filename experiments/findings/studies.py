@@ -157,7 +157,7 @@ STUDIES = (
         figures=("fig05",),
         tables=(
             summary(
-                "width",
+                "by width",
                 "By network, target period and width (units, or channels).",
                 ("architecture", "observations", "period", "width"),
                 PROBE | ACCURACY | _VALUES,
