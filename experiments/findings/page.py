@@ -56,7 +56,7 @@ def page(root: Path) -> str:
         if study.name in kept:
             parts += _section(study, kept[study.name], found, root)
             parts += [*reading(study.name), *map(render, tables[study.name])]
-    parts += _missing([study for study in STUDIES if study.name not in kept])
+    parts += _missing([study for study in STUDIES if study.name not in kept], tried)
     return "\n\n".join(part.strip() for part in [*parts, FOOT]) + "\n"
 
 
@@ -152,8 +152,13 @@ def _figures(study: Study, root: Path) -> list[str]:
     return lines + ([f"Also: {'; '.join(more)}."] if more else [])
 
 
-def _missing(studies: Sequence[Study]) -> list[str]:
-    if not studies:
-        return []
+def _missing(studies: Sequence[Study], tried: Sequence[Mapping]) -> list[str]:
+    """Says which studies, and which trials, have no data."""
     named = ", ".join(f"{study.name} (`{study.config}`)" for study in studies)
-    return ["## Not here yet", f"Studies without data in `results/`: {named}."]
+    untried = [row["claim"] for row in tried if row["verdict"] == "not judged"]
+    told = []
+    if studies:
+        told.append(f"Studies without data in `results/`: {named}.")
+    if untried:
+        told.append(f"To be tried, and not run yet: {', '.join(untried)}.")
+    return ["## Not here yet", *told] if told else []
