@@ -52,6 +52,8 @@ def describe(points: Points) -> str:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return f"n {len(x)}"
     value, low, high, _ = statistics.spearman(x, y, units)
+    if np.isnan(low):  # one setting: between its seeds there is nothing to compare
+        return f"n {len(x)}"
     return f"ρ {value:+.2f} [{low:+.2f}, {high:+.2f}], n {len(x)}"
 
 
@@ -63,7 +65,7 @@ def draw_groups(
     Unsolved points are hollow and bear on neither line nor correlation.
     """
     for index, (name, points) in enumerate(groups.items()):
-        colour, marker = COLOURS[index % 7], MARKERS[index % 7]
+        colour, marker = COLOURS[index % 7], MARKERS[(index + index // 7) % 7]
         style = {"color": colour, "marker": marker, "linestyle": "", "alpha": 0.65}
         x, y = points.x[points.solved], points.y[points.solved]
         label = f"{name}: {describe(points)}"
