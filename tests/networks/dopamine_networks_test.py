@@ -15,7 +15,7 @@ PIXELS = jax.random.randint(jax.random.key(9), (3, *SHAPE), 0, 256).astype(jnp.u
 
 
 def drawn(network):
-    params, _ = as_model(network, SHAPE).init(jax.random.key(1))
+    params, _ = as_model(network, SHAPE, noisy=True).init(jax.random.key(1))
     return params
 
 
@@ -91,7 +91,7 @@ def test_a_noisy_network_is_its_mean_without_the_stream():
     np.testing.assert_array_equal(got, want)
     noisy = network.apply({"params": params}, PIXELS, rngs={NOISE: jax.random.key(0)})
     assert np.abs(noisy - got).max() > 1e-3
-    units = as_model(network, SHAPE).units
+    units = as_model(network, SHAPE, noisy=True).units
     assert [layer.name for layer in units] == ["hidden_0", "hidden_1"]
 
 
