@@ -244,31 +244,19 @@ def _tuned(config):
 def _paper_a2(config):
     """The appendix's target period, ten times the text's; the same iterations."""
     config.learner.target_period *= 10
-    _stretch(config, 10)
+    variants.stretch(config, 10)
     variants.rename(config, f"target period {config.learner.target_period:,}")
 
 
 def _longer(config):
     """Three times as many target periods; as many rows."""
-    _stretch(config, 3)
+    variants.stretch(config, 3)
     variants.rename(config, "longer")
 
 
 def _wider(config):
     config.network.width = 2.0 * config.network.get("width", 1.0)
     variants.rename(config, "wider")
-
-
-def _stretch(config: ConfigDict, factor: int) -> None:
-    """Multiplies a run's length, and every time at which something is due."""
-    config.total_updates *= factor
-    config.log_every *= factor
-    config.save_every *= factor
-    for section in config.probes.values():
-        if "every" in section:
-            section.every *= factor
-        if "at" in section:
-            section.at = tuple(factor * updates for updates in section.at)
 
 
 _VARIANTS = {

@@ -76,6 +76,18 @@ def rename(config: ConfigDict, text: str) -> None:
     config.label = text if plain else f"{config.label}, {text}"
 
 
+def stretch(config: ConfigDict, factor: int) -> None:
+    """Multiplies a run's length, and every time at which something is due."""
+    config.total_updates *= factor
+    config.log_every *= factor
+    config.save_every *= factor
+    for section in config.probes.values():
+        if "every" in section:
+            section.every *= factor
+        if "at" in section:
+            section.at = tuple(factor * updates for updates in section.at)
+
+
 def shrink(config: ConfigDict) -> None:
     """Makes a config of a small MLP one of seconds: every joint, no science."""
     config.network.hidden = (16, 16)

@@ -9,6 +9,7 @@ from flax import traverse_util
 from plasticity_jax import optimizers
 from plasticity_jax.learners.atari import dopamine
 from plasticity_jax.networks import ImplicitQuantileCNN, NatureCNN
+from plasticity_jax.types import Part
 
 TX = optimizers.adam(1e-3)
 POOL = 32
@@ -56,7 +57,9 @@ def make(agent="dqn", seed=0):
 
 
 def flat(tree):
-    tree = jax.tree.map(np.array, tree)
+    """Arrays by path, parts as arrays."""
+    as_array = lambda leaf: leaf.make() if isinstance(leaf, Part) else leaf
+    tree = jax.tree.map(lambda leaf: np.array(as_array(leaf)), tree)
     return traverse_util.flatten_dict(tree, sep="/")
 
 

@@ -26,6 +26,7 @@ from plasticity_jax.learners.atari.dopamine_settings import check as check
 from plasticity_jax.learners.atari.dopamine_settings import period as period
 from plasticity_jax.learners.atari.emulator import Emulator
 from plasticity_jax.learners.atari.export import export, load
+from plasticity_jax.learners.atari.one_seed import measure
 from plasticity_jax.learners.atari.state import AtariState
 from plasticity_jax.types import Learner, Method
 
@@ -84,7 +85,7 @@ def make(network_fn, method, seed: int, settings: Settings) -> Learner:
         failed_at=lambda state: np.array([state.counts.failed_at]),
         metrics=lambda state: (state.metrics(), state),
         snapshot=functools.partial(dopamine_view.snapshot, settings, seed),
-        measure=functools.partial(dopamine_view.measure, view),
+        measure=functools.partial(measure, view),
         export=export,
         restore=restore,
     )

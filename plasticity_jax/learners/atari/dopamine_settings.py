@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from plasticity_jax import checks
 from plasticity_jax.learners.atari.agents import STACK_SIZE
 from plasticity_jax.learners.atari.emulator import game_id
-from plasticity_jax.learners.atari.memory import available_memory
+from plasticity_jax.learners.atari.memory import check_frames
 from plasticity_jax.networks import ImplicitQuantileCNN
 from plasticity_jax.networks.blocks import FEATURES
 from plasticity_jax.networks.heads import LINEAR
@@ -143,11 +143,4 @@ def _check_replay(settings: Settings) -> None:
                 f"got {getattr(settings, name)}."
             )
     # What the frames take uncompressed, each once; Dopamine compresses stacks.
-    capacity, available = settings.replay_capacity, available_memory()
-    frame = INPUT_SHAPE[0] * INPUT_SHAPE[1]
-    if capacity * frame > available:
-        raise ValueError(
-            f"replay_capacity: {capacity} transitions take about "
-            f"{capacity * frame / 1e9:.1f} GB, {available / 1e9:.1f} GB are available; "
-            f"lower it to {int(available / frame)} or less."
-        )
+    check_frames(settings.replay_capacity, INPUT_SHAPE[:2])

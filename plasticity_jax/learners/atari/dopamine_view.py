@@ -1,7 +1,6 @@
 """What a probe sees of a Dopamine agent."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -40,17 +39,6 @@ def snapshot(settings: Settings, seed: int, state) -> PyTree:
         "batch": batch,
     }
     return jax.tree.map(lambda x: x[None], tree)
-
-
-def measure(view, fn):
-    """Compiles fn(view, *args) for one seed under a leading axis of 1."""
-
-    @jax.jit
-    def run(snapshot, *args):
-        snapshot, args = jax.tree.map(lambda x: x[0], (snapshot, args))
-        return jax.tree.map(lambda x: jnp.asarray(x)[None], fn(view(snapshot), *args))
-
-    return run
 
 
 def view(settings: Settings, network, method: Method, snapshot: PyTree) -> ProbeView:

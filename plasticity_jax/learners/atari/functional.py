@@ -21,7 +21,8 @@ from plasticity_jax.learners.atari.environments import (
     Preprocessing,
 )
 from plasticity_jax.learners.atari.environments import check as check_preprocessing
-from plasticity_jax.learners.atari.memory import available_memory
+from plasticity_jax.learners.atari.memory import check_frames
+from plasticity_jax.learners.atari.one_seed import measure
 from plasticity_jax.learners.atari.replay import FRAME_SHAPE, STACK_SIZE
 from plasticity_jax.learners.atari.sampling import SAMPLERS
 from plasticity_jax.learners.atari.session import Session
@@ -110,7 +111,7 @@ def make(network_fn, method, seed: int, settings: Settings) -> Learner:
         failed_at=lambda state: np.asarray([state.agent_state.window.failed_at]),
         metrics=lambda state: (state.metrics(), state),
         snapshot=lambda state: jax.tree.map(lambda x: x[None], state.snapshot()),
-        measure=partial(_measure, agent.view),
+        measure=partial(measure, lambda snapshot: agent.view(*snapshot)),
         export=lambda state: state.save(),
         restore=restore,
     )
@@ -154,14 +155,7 @@ def _check_replay(settings: Settings) -> None:
                 f"{settings.batch_size} and a probe pool of {settings.probe_pool} with "
                 f"{settings.num_envs} environments; got {getattr(settings, name)}."
             )
-    frame, available = int(np.prod(FRAME_SHAPE)), available_memory()
-    size = settings.replay_capacity * frame
-    if size > available:
-        raise ValueError(
-            f"replay_capacity: {settings.replay_capacity} transitions take "
-            f"{size / 1e9:.1f} GB, {available / 1e9:.1f} GB are available; lower it to "
-            f"{int(available / frame)} or less."
-        )
+    check_frames(settings.replay_capacity, FRAME_SHAPE)
 
 
 def _parts(network, method, settings: Settings, num_actions: int):
@@ -170,15 +164,3 @@ def _parts(network, method, settings: Settings, num_actions: int):
         settings, model, method, num_actions, period=period(settings),
         has_target=True, least=SMALLEST,
     )  # fmt: skip
-
-
-def _measure(view, fn):
-    """Compiles fn(view, *args) for one seed under a leading axis of 1."""
-
-    @jax.jit
-    def run(snapshot, *args):
-        (state, batch), args = jax.tree.map(lambda x: x[0], (snapshot, args))
-        found = fn(view(state, batch), *args)
-        return jax.tree.map(lambda x: jax.numpy.asarray(x)[None], found)
-
-    return run
